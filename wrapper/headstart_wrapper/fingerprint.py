@@ -1,0 +1,99 @@
+"""What makes two jobs equal: BLAKE3 over a canonical, length-prefixed encoding.
+
+Two requests share a compiler process exactly when their fingerprints are equal (I7), so everything that can
+change a compiler's bytes is in it, and nothing that differs between the two halves of one job. Every field
+is preceded by its length: no two different jobs have the same encoding. Not here: reading any file.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+from blake3 import blake3
+
+_FORMAT = b"headstart job 1"
+"""Changes whenever the encoding does."""
+
+
+def _put(encoding: list[bytes], value: bytes) -> None:
+    encoding.append(len(value).to_bytes(8, "little"))
+    encoding.append(value)
+
+
+def encode(
+    *,
+    compiler: bytes,
+    command: Sequence[str],
+    env: Iterable[tuple[str, str]],
+    inputs: Iterable[tuple[str, bytes]],
+) -> bytes:
+    """The canonical encoding: each list with its count, each string with its length, sets sorted."""
+    encoding: list[bytes] = []
+    _put(encoding, _FORMAT)
+    _put(encoding, compiler)
+    _put(encoding, len(command).to_bytes(8, "little"))
+    for word in command:
+        _put(encoding, word.encode("utf-8", "surrogateescape"))
+    for pairs in (
+        sorted((name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")) for name, value in env),
+        sorted((path.encode("utf-8", "surrogateescape"), digest) for path, digest in inputs),
+    ):
+        _put(encoding, len(pairs).to_bytes(8, "little"))
+        for left, right in pairs:
+            _put(encoding, left)
+            _put(encoding, right)
+    return b"".join(encoding)
+
+
+def fingerprint(
+    *,
+    compiler: bytes,
+    command: Sequence[str],
+    env: Iterable[tuple[str, str]],
+    inputs: Iterable[tuple[str, bytes]],
+) -> str:
+    """Names a job by its content.
+
+    Args:
+        compiler: identity of the compiler's executable.
+        command: the command as requested, before `${KEY}` is replaced, without our options.
+        env: the child's environment, as far as a request or the worker's own start sets it.
+        inputs: every declared input that counts (see `relevant_inputs`), with an opaque digest.
+    """
+    return blake3(encode(compiler=compiler, command=command, env=env, inputs=inputs)).hexdigest()
+
+
+def relevant_inputs(
+    inputs: Iterable[str],
+    *,
+    declared: Collection[str],
+    early_outputs: Collection[str],
+    worker_files: Collection[str],
+) -> list[str]:
+    """The inputs that both halves of one job have in common.
+
+    Left out are the job's own early outputs, which the full request lists as inputs; the worker's own tool
+    files; and the params file that carried the request, which the host names after the action's first
+    output (`<output>-<n>.params`, Bazel's rule). A source file that merely ends in .params stays.
+
+    Args:
+        inputs: paths as the host gave them.
+        declared: the request's declared outputs, early ones too.
+        early_outputs: the early ones alone.
+        worker_files: prefixes of the worker's own files.
+    """
+    own = {posixpath.normpath(path) for path in early_outputs}
+    outputs = {posixpath.normpath(path) for path in declared}
+    prefixes = tuple(posixpath.normpath(prefix) + "/" for prefix in worker_files)
+    return [
+        path
+        for path in inputs
+        if (normal := posixpath.normpath(path)) not in own
+        and not normal.startswith(prefixes)
+        and _PARAMS_FILE.sub("", normal) not in outputs
+    ]
+
+
+_PARAMS_FILE = re.compile(r"-\d+\.params$")
