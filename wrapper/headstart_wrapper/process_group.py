@@ -1,0 +1,282 @@
+"""One job's processes: the only place that signals.
+
+How a group is ended, and why in this order
+-------------------------------------------
+A job is a tree of processes: the compiler (the *leader*), its linker, whatever they start. All share the
+process group that the leader was started in, so one signal reaches all of them. The danger is the process
+id: once the leader is reaped, its id may name somebody else's process, and a late kill hits a stranger. So:
+
+1.  The leader stays a zombie until we are done with the group. A zombie keeps its id, so the group id
+    cannot be given away. `pidfd` tells its exit without reaping it.
+2.  TERM goes to the group, then after a grace KILL to the group. Both may be sent as often as one likes.
+3.  KILL goes to the group after a normal exit too: a background child that the leader left behind
+    would hold the pipes, and could write outputs after we said that they are complete.
+4.  KILL is carried out when the kernel comes to it, not when we send it. "Dead before it is acknowledged"
+    (I2) needs to know that the others are gone; probing the group tells nothing, because the zombie
+    answers for it. So `await_empty` looks the members up and waits for the pidfd of each.
+5.  Only then the leader is reaped, its usage read, and its id given back.
+
+Nothing here calls waitpid(-1): statuses of others are not ours to take. Never group 0: that is the host's.
+
+A process that leaves the group (`setsid`) escapes this room; other defences are for those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, cast, final
+
+from headstart_wrapper import spawner
+from headstart_wrapper.errors import CommandNotExecutableError, CommandNotFoundError, MachineError
+
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where commands are looked for when the job's environment has no PATH; hosts start workers without one."""
+
+
+class Spawner(Protocol):
+    """Starts leaders and reaps them; see `spawner` for what starting means."""
+
+    def start(
+        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, streams: tuple[int, int, int]
+    ) -> tuple[int, int]:
+        """Returns the leader's process id and its pidfd, which the caller owns."""
+
+    def reap(self, pid: int) -> spawner.Reaped:
+        """Collects an exited leader."""
+
+
+@final
+class DirectSpawner:
+    """Starts leaders from this process: right when this process is small and has one thread."""
+
+    def start(
+        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, streams: tuple[int, int, int]
+    ) -> tuple[int, int]:
+        """See `Spawner`; the working directory must be this process's own."""
+        if not os.path.samefile(cwd, "."):
+            raise ValueError("a direct spawner starts in its own working directory")
+        pid = spawner.start_leader(argv, executable, env, streams)
+        return pid, os.pidfd_open(pid)
+
+    def reap(self, pid: int) -> spawner.Reaped:
+        """See `Spawner`."""
+        return spawner.reap_leader(pid)
+
+
+@final
+class HelperSpawner:
+    """Starts leaders through the small helper process; safe to use from many threads.
+
+    The helper starts with the first job, or early by `warm_up`. If it dies, the jobs that it had started
+    are lost with it, and the next job starts another.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def warm_up(self) -> None:
+        """Starts the helper now."""
+        with self._lock:
+            self._connected()
+
+    def _connected(self) -> socket.socket:
+        if self._connection is None:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-B", spawner.__file__, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                    cwd="/",
+                )
+            self._connection = ours
+        return self._connection
+
+    def _ask(self, message: object, descriptors: list[int]) -> tuple[object, list[int]]:
+        with self._lock:
+            connection = self._connected()
+            try:
+                spawner.send_message(connection, message, descriptors)
+                return spawner.receive_message(connection)
+            except (EOFError, OSError) as error:
+                self._close()
+                raise MachineError(
+                    "the helper that starts compilers is gone; was it killed? This job is lost, the next starts a new helper"
+                ) from error
+
+    def start(
+        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, streams: tuple[int, int, int]
+    ) -> tuple[int, int]:
+        """See `Spawner`."""
+        answer, descriptors = self._ask(("start", (argv, executable, env, cwd)), list(streams))
+        if isinstance(answer, tuple):
+            number = cast("int", answer[1])
+            raise OSError(number, os.strerror(number))
+        return cast("int", answer), descriptors[0]
+
+    def reap(self, pid: int) -> spawner.Reaped:
+        """See `Spawner`."""
+        answer, _ = self._ask(("reap", pid), [])
+        return cast("spawner.Reaped", answer)
+
+    def _close(self) -> None:
+        if self._connection is not None and self._process is not None:
+            self._connection.close()
+            self._process.wait()
+            self._connection = self._process = None
+
+    def close(self) -> None:
+        """Ends the helper, and with it every group that was not reaped."""
+        with self._lock:
+            self._close()
+
+
+def find_executable(command: str, *, cwd: str, path: str | None) -> str:
+    """The file that a command names, as execvp(3) would find it.
+
+    Raises:
+        CommandNotFoundError: there is none.
+        CommandNotExecutableError: there is one, but it may not be executed.
+    """
+    if "/" in command:
+        candidate = os.path.join(cwd, command)  # noqa: PTH118 - an absolute command wins, as exec has it
+        if not os.path.exists(candidate):  # noqa: PTH110 - hot path, no Path object
+            raise CommandNotFoundError(f"the command {command} does not exist; is it declared as an input or tool?")
+        if not os.access(candidate, os.X_OK) or os.path.isdir(candidate):  # noqa: PTH112 - likewise
+            raise CommandNotExecutableError(f"the command {command} is not executable; set its permission with chmod +x")
+        return candidate
+    search = DEFAULT_PATH if path is None else path
+    found = shutil.which(command, path=search)
+    if found is None:
+        raise CommandNotFoundError(f"the command {command} is not on PATH ({search}); install it or name it by its path")
+    return os.path.join(cwd, found)  # noqa: PTH118 - PATH may hold relative directories
+
+
+@final
+class ProcessGroup:
+    """A started job's processes, from the leader's start until it is reaped."""
+
+    def __init__(self, pid: int, pidfd: int, spawner_: Spawner) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self._spawner = spawner_
+        self._reaped = False
+
+    @classmethod
+    def start(
+        cls,
+        spawner_: Spawner,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        streams: tuple[int, int, int],
+    ) -> ProcessGroup:
+        """Starts a command in a group of its own.
+
+        Raises:
+            CommandNotFoundError, CommandNotExecutableError: see `find_executable`.
+            MachineError: the kernel cannot start it: no memory, no process ids, an argument list that is too long.
+        """
+        if not os.path.isdir(cwd):  # noqa: PTH112 - hot path
+            raise CommandNotFoundError(f"the working directory {cwd} does not exist; the host must create it")
+        executable = find_executable(argv[0], cwd=cwd, path=env.get("PATH"))
+        try:
+            pid, pidfd = spawner_.start(list(argv), executable, dict(env), cwd, streams)
+        except OSError as error:
+            if error.errno in {errno.ENOEXEC, errno.EACCES, errno.EISDIR}:
+                raise CommandNotExecutableError(
+                    f"the command {argv[0]} cannot be executed ({error.strerror}); is it built for this machine?"
+                ) from error
+            if error.errno == errno.ENOENT:
+                raise CommandNotFoundError(
+                    f"the command {argv[0]} names an interpreter that does not exist; look at its first line"
+                ) from error
+            if error.errno == errno.E2BIG:
+                raise MachineError(
+                    f"the command line of {argv[0]} is longer than the kernel takes; use the compiler's response files"
+                ) from error
+            raise MachineError(f"the command {argv[0]} cannot be started: {error.strerror}") from error
+        return cls(pid, pidfd, spawner_)
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to every process of the group.
+
+        Raises:
+            ValueError: the leader was reaped, its id may be somebody else's.
+        """
+        if self._reaped:
+            raise ValueError("the leader was reaped; its group cannot be signalled any more")
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def await_empty(self, *, seconds: float) -> bool:
+        """Kills what is left beside the leader and waits until it is gone.
+
+        Returns:
+            False when something still lives after `seconds` (a process in uninterruptible sleep).
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            self.signal(signal.SIGKILL)
+            members = list(self._members())
+            if not members:
+                return True
+            try:
+                for member in members:
+                    if not _await_exit(member, deadline - time.monotonic()):
+                        return False
+            finally:
+                for member in members:
+                    os.close(member)
+
+    def _members(self) -> Iterator[int]:
+        """A pidfd for each living process of the group but the leader."""
+        for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
+            if entry.isdecimal() and int(entry) != self.pid and _living_in_group(entry, self.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    pidfd = os.pidfd_open(int(entry))
+                    if _living_in_group(entry, self.pid):
+                        yield pidfd
+                    else:
+                        os.close(pidfd)
+
+    def reap(self) -> spawner.Reaped:
+        """Collects the leader, which must have exited; kills the rest of its group first."""
+        self.signal(signal.SIGKILL)
+        try:
+            return self._spawner.reap(self.pid)
+        finally:
+            self._reaped = True
+            os.close(self.pidfd)
+
+
+def _living_in_group(pid: str, group: int) -> bool:
+    try:
+        status = Path("/proc", pid, "stat").read_bytes()
+    except OSError:
+        return False
+    # proc(5): the name stands in brackets and may hold anything; after it come state, parent and group.
+    state, _, pgrp, *_ = status[status.rindex(b")") + 2 :].split(b" ", 3)
+    return int(pgrp) == group and state not in {b"Z", b"X"}
+
+
+def _await_exit(pidfd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(max(seconds, 0) * 1000))

@@ -1,0 +1,292 @@
+"""One job from start to end as a stream of events: plan, prepare, supervise, check.
+
+The same code runs a job standalone and in the worker, so the two cannot drift apart. A pipelined job's compiler
+writes to a private directory (the *stage*), because the compiler reopens what it wrote and the host moves or
+replaces what it was given; `publish` brings outputs to their declared places. Not here: who asked, and who waits.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import final
+
+from attrs import evolve, frozen
+from blake3 import blake3
+
+from headstart_wrapper import dialects, elf, outputs
+from headstart_wrapper.dialects import EarlySignal
+from headstart_wrapper.dialects.base import place
+from headstart_wrapper.errors import InterfaceChangedError, RequestError
+from headstart_wrapper.job import Job, Outcome, Phase
+from headstart_wrapper.process_group import Spawner
+from headstart_wrapper.supervise import EarlyComplete, Exited, Launch, Started, Supervisor, Text
+
+
+@frozen
+class Early:
+    """The early outputs are complete and may be published. Attributes: seconds since the job's start."""
+
+    seconds: float
+
+
+@frozen
+class Ended:
+    """The job is over, its processes are gone. Attributes: how it ended."""
+
+    outcome: Outcome
+
+
+RunEvent = Started | Text | Early | Ended
+
+
+@final
+class Run:
+    """One run of one job.
+
+    Attributes:
+        job: with every `${KEY}` replaced.
+        plan: what the dialect makes of the command.
+        dependents_used: early outputs that dependents were built with already.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        spawner: Spawner,
+        capture: bool,
+        stage: str | None = None,
+        dependents_used: Sequence[str] = (),
+    ) -> None:
+        """Plans the job; nothing is started or touched yet.
+
+        Args:
+            job: as requested.
+            cwd: the absolute directory in which the command runs.
+            env: the environment that the job's own variables are set on top of.
+            spawner: starts the compiler.
+            capture: take stdout and stderr as events instead of passing them through.
+            stage: an empty directory of the caller's for a pipelined job's outputs.
+            dependents_used: early outputs, among the declared ones, that dependents were built with already: what
+                this run makes must agree with them.
+
+        Raises:
+            RequestError: the command cannot be what the request says it is.
+        """
+        self.job = job = job.substituted(cwd)
+        self._cwd = cwd
+        self.dependents_used = tuple(dependents_used)
+        self._expected: dict[str, bytes] = {}
+        self._early_digests: dict[str, bytes] | None = None
+        self._early_seconds: float | None = None
+        self._stopped_early = False
+        self._dialect = dialects.find(job.dialect, job.command)
+        self.plan = self._dialect.plan(
+            job.command,
+            early_outputs=job.early_outputs,
+            pipelined=job.phase is not None,
+            stage=stage,
+            read=lambda path: Path(cwd, path).read_text("utf-8"),
+            directory=cwd,
+        )
+        self._texts = {place(output, cwd) for output in self.plan.text_outputs}
+        self._supervisor = Supervisor(
+            Launch(
+                command=self.plan.command,
+                cwd=cwd,
+                env={**env, **dict(job.env)},
+                capture=capture,
+                stderr=self.plan.stderr() if self.plan.stderr else None,
+                early_signal=self.plan.early_signal if job.phase else EarlySignal.NONE,
+                early_outputs=tuple(place(path, cwd) for path in job.early_outputs),
+                timeout=job.timeout,
+                kill_delay=job.kill_delay,
+            ),
+            spawner,
+        )
+
+    def explanation(self) -> Iterator[str]:
+        """Why this run is what it is, a sentence each."""
+        found = "as --dialect says" if self.job.dialect else "found from the command"
+        yield f"dialect {self._dialect.name}: {found}"
+        if self.job.phase is None:
+            yield "no --phase: the whole job, not pipelined"
+        elif self.plan.early_signal is EarlySignal.NONE:
+            yield self.plan.note or "the command has no early outputs that can be told complete: answered when it ends"
+        else:
+            yield f"early outputs are told complete by the compiler's {self.plan.early_signal.name.lower()}"
+        if self.plan.places:
+            yield "outputs go to a private directory and are published by rename"
+        if self.plan.command != self.job.command:
+            yield f"the command runs as: {' '.join(self.plan.command)}"
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Asks for the end of the job, from any thread: TERM and KILL after the grace, or KILL at once."""
+        self._supervisor.stop(kill=kill)
+
+    def forward(self, number: int) -> None:
+        """Sends a signal to the job's group, from any thread."""
+        self._supervisor.forward(number)
+
+    def events(self) -> Iterator[RunEvent]:
+        """Runs the job; the last event is `Ended`.
+
+        Raises:
+            HeadstartError: the job could not be started.
+        """
+        self._prepare()
+        for event in self._supervisor.events():
+            match event:
+                case EarlyComplete():
+                    early = self._early()
+                    if early is not None:
+                        yield early
+                    if early is not None and self.job.stop_after_early:
+                        self._stopped_early = True
+                        self.stop(kill=True)
+                case Exited():
+                    yield Ended(self._outcome(event))
+                case _:
+                    yield event
+
+    def _place(self, output: str) -> str:
+        return self.plan.private(output) or posixpath.join(self._cwd, output)
+
+    def _written_by_command(self, output: str) -> bool:
+        """False for an early output that another command made (the hollow mode's full half)."""
+        return self.job.phase is None or not self.plan.places or self.plan.private(output) is not None
+
+    def _prepare(self) -> None:
+        for output in self.dependents_used:
+            path = Path(self._cwd, output)
+            if path.is_file():
+                self._expected[output] = self._interface(str(path))
+        for directory in self.plan.directories:
+            os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - hot path
+        own = [output for output in self.job.early_outputs if self._written_by_command(output)]
+        outputs.prepare(self._place(output) for output in (*own, *self.job.outputs))
+
+    def _interface(self, path: str) -> bytes:
+        """What dependents take from an early output: the metadata in an archive, else all of the file."""
+        if path.endswith(".rlib"):
+            return elf.embedded_metadata(path)
+        return blake3(Path(path).read_bytes()).digest()
+
+    def _early(self) -> Early | None:
+        places = {output: self._place(output) for output in self.job.early_outputs}
+        # rustc writes empty metadata for crates that cannot be pipelined; an empty early output is none.
+        if not all(os.path.getsize(place) for place in places.values()):  # noqa: PTH202 - plain strings
+            return None
+        self._early_digests = {output: self._interface(place) for output, place in places.items()}
+        self._early_seconds = self._supervisor.seconds
+        return Early(self._early_seconds)
+
+    def _outcome(self, exited: Exited) -> Outcome:
+        outcome = self._ended(exited)
+        if outcome.exit_code == 0 and not outcome.stopped_early:
+            try:
+                self._check()
+            except (InterfaceChangedError, RequestError) as error:
+                return evolve(outcome, exit_code=error.exit_code, message=str(error))
+        elif outcome.exit_code and (exited.stopped or exited.timed_out or outcome.signal is not None):
+            self.discard()
+        return outcome
+
+    def _ended(self, exited: Exited) -> Outcome:
+        code = os.waitstatus_to_exitcode(exited.status)
+        usage = exited.usage
+        early = self._early_seconds
+        if self._stopped_early:
+            return Outcome(exit_code=0, stopped_early=True, usage=usage, early=early)
+        died_of = -code if code < 0 else None
+        if exited.timed_out:
+            message = f"the job was ended after {self.job.timeout:g} s; raise --timeout if it needs longer"
+            return Outcome(exit_code=124, signal=died_of, timed_out=True, message=message, usage=usage, early=early)
+        if died_of is None:
+            return Outcome(exit_code=code, cancelled=exited.stopped, usage=usage, early=early)
+        message = ""
+        if not exited.stopped:
+            message = f"{posixpath.basename(self.job.command[0])} was killed by {_signal_name(died_of)}"
+            if died_of == signal.SIGKILL:
+                peak = usage.peak_memory >> 20
+                message += f"; its memory peak was {peak} MiB: see the kernel's log for an out-of-memory kill"
+        return Outcome(
+            exit_code=128 + died_of,
+            signal=died_of,
+            cancelled=exited.stopped,
+            message=message,
+            usage=usage,
+            early=early,
+        )
+
+    def _check(self) -> None:
+        """After success: the early outputs are there, agree with the final ones, and are what dependents know."""
+        for output in self.job.early_outputs:
+            if self._written_by_command(output) and not Path(self._place(output)).is_file():
+                raise RequestError(
+                    f"the command succeeded but did not write its early output {output}; declare the path that it writes"
+                )
+        for output, digest in (self._early_digests or {}).items():
+            if self._interface(self._place(output)) != digest:
+                raise InterfaceChangedError(
+                    f"{output} changed after it was published, so dependents may have read the older one; "
+                    "this command cannot be pipelined"
+                )
+        final = self.plan.final_metadata
+        if final and self.job.phase:
+            for output in self.job.early_outputs:
+                if self._written_by_command(output) and not elf.agree(self._place(output), self._place(final)):
+                    raise InterfaceChangedError(
+                        f"{output} and the metadata inside {final} disagree; the compiler broke its contract, "
+                        "build this crate without pipelining"
+                    )
+        for output, expected in self._expected.items():
+            made = self._place(output) if self._written_by_command(output) else self._place(final or output)
+            if self._interface(made) != expected:
+                raise InterfaceChangedError(
+                    f"{output}, which dependents were built with, differs from what this run of the compiler made; "
+                    "its output is not deterministic: pipeline it in one process (worker mode) or not at all"
+                )
+
+    def publish(self, declared: Sequence[str], *, root: str) -> None:
+        """Brings staged outputs to their declared places.
+
+        Args:
+            declared: early outputs or outputs, as requested.
+            root: the directory that relative ones are relative to.
+
+        Raises:
+            RequestError: the command did not write one of them, or its place cannot be written.
+        """
+        for output in declared:
+            private = self.plan.private(output)
+            if private is None:
+                continue
+            rewrite = self.plan.restore if place(output, self._cwd) in self._texts else None
+            try:
+                outputs.publish(private, posixpath.join(root, output), link=self.plan.links_safely, rewrite=rewrite)
+            except FileNotFoundError as error:
+                raise RequestError(
+                    f"the command succeeded but did not write its declared output {output}; "
+                    "declare what it writes, or change its command"
+                ) from error
+            except OSError as error:
+                raise RequestError(f"the output {output} cannot be written: {error.strerror}") from error
+
+    def discard(self) -> None:
+        """Removes outputs of a job that was ended by force, which may be half-written."""
+        own = (output for output in self.job.early_outputs if self._written_by_command(output))
+        outputs.discard(self._place(output) for output in (*own, *self.job.outputs))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"

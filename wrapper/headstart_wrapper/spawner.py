@@ -1,0 +1,132 @@
+"""Starts and reaps leaders of process groups; a small program of its own when the worker asks for it.
+
+Run as a program (`python -I -S spawner.py FD`) it is a single-threaded process of about 9 MB that does three
+things for the worker which a big, threaded parent cannot: a child's peak memory is true (the kernel
+starts a child's figure from its parent's), starting costs the same however big the worker is, and when the
+worker is gone, however it went, the socket closes and every group is killed at once (I3).
+
+Imported, `start_leader` and `reap_leader` are the same two operations for a caller that is small itself (standalone).
+It imports nothing of ours and little of Python's, because its size is every child's floor.
+
+Starting is os.posix_spawn, which is CLONE_VFORK always; the leader is never reaped before somebody says so, so
+its group can be signalled until then. Not here: signals to a group that a job's owner decides on (`process_group`).
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import signal
+import socket
+import sys
+
+TYPE_CHECKING = False  # what type checkers take for typing's own; importing typing would cost two megabytes
+
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+_HEADER = 8
+"""Bytes of a message's length, before the message."""
+
+if TYPE_CHECKING:
+    from typing import Any
+
+Reaped = tuple[int, float, float, int]
+"""Wait status (POSIX), user seconds, system seconds, peak memory in bytes."""
+
+
+def start_leader(argv: list[str], executable: str, env: dict[str, str], streams: tuple[int, int, int]) -> int:
+    """Starts a command as the leader of a new process group, in the caller's working directory.
+
+    Args:
+        argv: the command.
+        executable: the file to execute.
+        env: the whole environment.
+        streams: descriptors that become the child's 0, 1 and 2; every other one must be close-on-exec.
+
+    Returns:
+        The leader's process id, which is its group's id.
+
+    Raises:
+        OSError: the kernel's reason.
+    """
+    return os.posix_spawn(
+        executable,
+        argv,
+        env,
+        file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(streams)],
+        setpgroup=0,
+        setsigmask=(),
+        setsigdef=_IGNORED_BY_PYTHON,
+    )
+
+
+def reap_leader(pid: int) -> Reaped:
+    """Collects an exited leader; blocks until it has exited."""
+    _, status, usage = os.wait4(pid, 0)
+    return status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024
+
+
+def send_message(connection: socket.socket, message: Any, descriptors: list[int]) -> None:
+    """Sends a marshalled message with its length before it; descriptors travel with the length."""
+    body = marshal.dumps(message)
+    socket.send_fds(connection, [len(body).to_bytes(_HEADER, "little")], descriptors)
+    connection.sendall(body)
+
+
+def receive_message(connection: socket.socket) -> tuple[Any, list[int]]:
+    """Receives what `send_message` sent.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    header, descriptors, _, _ = socket.recv_fds(connection, _HEADER, 4, socket.MSG_WAITALL | socket.MSG_CMSG_CLOEXEC)
+    if len(header) < _HEADER:
+        raise EOFError
+    missing = int.from_bytes(header, "little")
+    parts: list[bytes] = []
+    while missing:
+        part = connection.recv(missing)
+        if not part:
+            raise EOFError
+        parts.append(part)
+        missing -= len(part)
+    body = b"".join(parts)
+    return marshal.loads(body), descriptors  # noqa: S302 - both ends are this program, over a private socket
+
+
+def _start(request: tuple[list[str], str, dict[str, str], str], streams: list[int]) -> int:
+    argv, executable, env, cwd = request
+    os.chdir(cwd)
+    return start_leader(argv, executable, env, (streams[0], streams[1], streams[2]))
+
+
+def serve(connection: socket.socket) -> None:
+    """Serves one worker until it is gone, then kills every group that was not reaped."""
+    leaders: set[int] = set()
+    try:
+        while True:
+            (verb, argument), descriptors = receive_message(connection)
+            pidfd: list[int] = []
+            answer: Any
+            try:
+                if verb == "start":
+                    pid = _start(argument, descriptors)
+                    leaders.add(pid)
+                    pidfd = [os.pidfd_open(pid)]
+                    answer = pid
+                else:
+                    answer = reap_leader(argument)
+                    leaders.discard(argument)
+            except OSError as error:
+                answer = ("failed", error.errno)
+            send_message(connection, answer, pidfd)
+            for descriptor in descriptors + pidfd:
+                os.close(descriptor)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        for pid in leaders:
+            os.killpg(pid, signal.SIGKILL)
+        for pid in leaders:
+            os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
