@@ -1,0 +1,67 @@
+"""What we know of compilers: each dialect turns a command line into a plan and output lines into events.
+
+The rooms in here are pure: they are given text and give decisions, and touch neither files nor processes.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+
+from headstart_wrapper.dialects.base import (
+    Dialect,
+    EarlyReady,
+    EarlySignal,
+    OutputEvent,
+    OutputFilter,
+    Plan,
+    Text,
+)
+from headstart_wrapper.dialects.generic import Generic
+from headstart_wrapper.dialects.rustc import Rustc
+from headstart_wrapper.errors import RequestError
+
+__all__ = [
+    "Dialect",
+    "EarlyReady",
+    "EarlySignal",
+    "OutputEvent",
+    "OutputFilter",
+    "Plan",
+    "Text",
+    "find",
+    "names",
+]
+
+_GENERIC = Generic()
+_KNOWN: dict[str, Dialect] = {dialect.name: dialect for dialect in (_GENERIC, Rustc())}
+
+# A program's file name, and the dialect that it speaks. Distributions append the version: rustc-1.63, rustc-mozilla-1.78.
+_PROGRAMS = ((re.compile(r"(rustc|clippy-driver)(-[\w.+-]+)?"), "rustc"),)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `--dialect` takes."""
+    return tuple(sorted(_KNOWN))
+
+
+def find(name: str | None, command: Sequence[str]) -> Dialect:
+    """Return the dialect of a command.
+
+    Args:
+        name: what `--dialect` said; None: find it from the program's file name.
+        command: the compiler's argv.
+
+    Raises:
+        RequestError: there is no dialect of that name.
+    """
+    if name is not None:
+        if name not in _KNOWN:
+            raise RequestError(f"unknown dialect {name!r}: --dialect takes {', '.join(names())}")
+        return _KNOWN[name]
+    program = posixpath.basename(command[0]) if command else ""
+    for pattern, spoken in _PROGRAMS:
+        if pattern.fullmatch(program):
+            return _KNOWN[spoken]
+    return _GENERIC
