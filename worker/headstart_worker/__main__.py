@@ -12,7 +12,9 @@ def main() -> None:
     """Runs the command line of this process and exits."""
     arguments = sys.argv[1:]
     if sys.platform != "linux":
-        sys.exit("process-wrapper: only Linux is supported; this release signals process groups through its pidfds")
+        sys.exit(
+            "process-wrapper: only Linux is supported; this release signals process groups through its pidfds"
+        )
     if _serves(arguments):
         from headstart_worker.server import main as run  # noqa: PLC0415 - see the module's docstring
     else:

@@ -84,6 +84,7 @@ class Jobs:
         self._slots = Slots(capacity)
         self._jobserver = jobserver
         self._token_turn = trio.Lock()
+        self._token_wait = trio.CancelScope()
         self._trace = trace
         self._jobs: dict[JobId, Job] = {}
         self._answers: dict[Claim, trio.MemorySendChannel[pipelines.Action]] = {}
@@ -101,7 +102,8 @@ class Jobs:
 
         Args:
             claim: the right to answer.
-            want, fingerprint: see `Pipelines.request`.
+            want: see `Pipelines.request`.
+            fingerprint: likewise.
             outputs: likewise.
             job: the run to start if there is none to join.
         """
@@ -129,20 +131,27 @@ class Jobs:
         """Kills everything at once; `nursery` ends when it is gone."""
         self._closing = True
         self._perform(self.pipelines.shut_down())
+        for job in self._jobs.values():
+            job.kill(at_once=True)  # one that was told to end before may have a long grace yet
 
     def _perform(self, actions: Iterable[pipelines.Action]) -> None:
         for action in actions:
             match action:
                 case pipelines.Start(number, after):
                     own = self._jobs[number].after
-                    waits_for = [*(self._jobs[older].gone for older in after), *([own] if own is not None else [])]
+                    waits_for = [
+                        *(self._jobs[older].gone for older in after),
+                        *([own] if own is not None else []),
+                    ]
                     self._nursery.start_soon(self._execute, number, waits_for)
                 case pipelines.Kill(number):
                     self._jobs[number].kill(at_once=self._closing)
                 case pipelines.Forget(number):
                     self._nursery.start_soon(trio.to_thread.run_sync, _remove, self._jobs.pop(number).stage)
-                case _:
+                case _ if action.claim in self._answers:
                     self._answers[action.claim].send_nowait(action)
+                case _:
+                    pass  # the request's own task ended before, with the worker
 
     async def _execute(self, number: JobId, after: Iterable[trio.Event]) -> None:
         job = self._jobs[number]
@@ -162,6 +171,7 @@ class Jobs:
             job.outcome = Outcome(exit_code=1, cancelled=True)
         if job.has_token:
             self._jobserver.put_back()
+            self._token_wait.cancel()  # the implicit token comes back without the fifo's telling
         self._slots.withdraw(number)
         self._admit()
         job.gone.set()
@@ -176,7 +186,8 @@ class Jobs:
     async def _take_token(self) -> None:
         async with self._token_turn:
             while not self._jobserver.take():
-                await trio.lowlevel.wait_readable(self._jobserver.descriptor)
+                with trio.CancelScope() as self._token_wait:
+                    await trio.lowlevel.wait_readable(self._jobserver.descriptor)
 
     async def _compile(self, number: JobId, job: Job) -> None:
         began = time.monotonic()

@@ -370,8 +370,13 @@ class Pipelines:
 
     def _tidy(self, job: _Job) -> list[Action]:
         """Forgets what nobody comes for any more, once nobody is being answered from it."""
-        if job.state in ENDED and not job.waiting and (
-            job.fingerprint is None or {Want.EARLY, Want.FULL} <= job.answered | set(job.answering.values())
+        if (
+            job.state in ENDED
+            and not job.waiting
+            and (
+                job.fingerprint is None
+                or {Want.EARLY, Want.FULL} <= job.answered | set(job.answering.values())
+            )
         ):
             self._disown(job)
             job.state = State.GONE
@@ -386,5 +391,11 @@ class Pipelines:
         return actions + self._evict()
 
     def _evict(self) -> list[Action]:
-        idle = [job for job in self._jobs.values() if job.state in ENDED and not job.waiting and not job.answering]
-        return [a for job in idle[: max(0, len(idle) - self._retained)] for a in self._abandon(job, superseded=False)]
+        idle = [
+            job for job in self._jobs.values() if job.state in ENDED and not job.waiting and not job.answering
+        ]
+        return [
+            a
+            for job in idle[: max(0, len(idle) - self._retained)]
+            for a in self._abandon(job, superseded=False)
+        ]

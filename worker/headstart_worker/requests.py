@@ -11,7 +11,7 @@ import os
 import posixpath
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import final
 
@@ -110,7 +110,11 @@ class Requests:
         """Does what the request wants, and says how it went. Never raises but for a cancelled scope."""
         try:
             prepared = await self._attach(request, admission)
-            return Answer(exit_code=0, cancelled=True) if prepared is None else await self._settle(*prepared, admission.claim)
+            return (
+                Answer(exit_code=0, cancelled=True)
+                if prepared is None
+                else await self._settle(*prepared, admission.claim)
+            )
         except HeadstartError as error:
             return Answer(error.exit_code, message_line(str(error)))
         except Exception:  # noqa: BLE001 - a bug of ours costs one request, not the worker
@@ -173,7 +177,9 @@ class Requests:
             )
         return directory
 
-    def _identify(self, job: JobOptions, run: Run, request: WorkRequest, root: str) -> tuple[Want, str | None]:
+    def _identify(
+        self, job: JobOptions, run: Run, request: WorkRequest, root: str
+    ) -> tuple[Want, str | None]:
         if job.phase is None or job.stop_after_early:
             return Want.ALONE, None
         return Want(job.phase.value), self._fingerprint(job, run, request, root)
@@ -190,7 +196,9 @@ class Requests:
                 worker_files=self._options.worker_files,
             )
         )
-        executable = find_executable(run.job.command[0], cwd=root, path={**self._env, **dict(run.job.env)}.get("PATH"))
+        executable = find_executable(
+            run.job.command[0], cwd=root, path={**self._env, **dict(run.job.env)}.get("PATH")
+        )
         return fingerprint(
             compiler=compiler_identity(executable),
             command=job.command,
@@ -198,7 +206,9 @@ class Requests:
             inputs=self._digests.of_inputs((item for item in declared if item.path in kept), cwd=root),
         )
 
-    def _submit(self, prepared: _Prepared, admission: Admission) -> trio.MemoryReceiveChannel[pipelines.Action]:
+    def _submit(
+        self, prepared: _Prepared, admission: Admission
+    ) -> trio.MemoryReceiveChannel[pipelines.Action]:
         want, name = prepared.want, prepared.fingerprint
         dependents_built = want is Want.FULL and prepared.run.dependents_used
         if dependents_built and name is not None and not self._jobs.pipelines.joinable(name, want):
@@ -282,7 +292,9 @@ def _dependents_used(job: JobOptions, request: WorkRequest) -> tuple[str, ...]:
     """The early outputs that the host lists among a full request's inputs: dependents may have been built with them."""
     if job.phase is not Phase.FULL:
         return ()
-    inputs = {posixpath.normpath(item.path) for item in request.inputs} | set(map(posixpath.normpath, job.inputs))
+    inputs = {posixpath.normpath(item.path) for item in request.inputs} | set(
+        map(posixpath.normpath, job.inputs)
+    )
     return tuple(path for path in job.early_outputs if posixpath.normpath(path) in inputs)
 
 

@@ -138,10 +138,13 @@ class Server:
             after=after,
             is_wanted=lambda: self._ledger.state(claim) is State.ACTIVE,
         )
-        answer = await self._requests.answer(task.request, admission)
+        try:
+            answer = await self._requests.answer(task.request, admission)
+        finally:
+            # Also when the worker ends: whoever waits for this must come to its own end.
+            task.over.set()
         settlement = self._ledger.finish(claim)
         del self._tasks[claim]
-        task.over.set()
         if settlement.answer:
             cancelled = settlement.cancelled and answer.cancelled
             self._out.send_nowait(_response(task.request.request_id, answer, cancelled=cancelled))
@@ -152,7 +155,9 @@ class Server:
 def _response(request_id: int, answer: Answer, *, cancelled: bool) -> WorkResponse:
     if cancelled:
         return WorkResponse(request_id=request_id, exit_code=0, output="", was_cancelled=True)
-    return WorkResponse(request_id=request_id, exit_code=answer.exit_code, output=answer.output, was_cancelled=False)
+    return WorkResponse(
+        request_id=request_id, exit_code=answer.exit_code, output=answer.output, was_cancelled=False
+    )
 
 
 async def _end_by_signal(scope: trio.CancelScope) -> None:
@@ -166,7 +171,10 @@ async def _serve(options: Options, reader: int, writer: int, spawner: HelperSpaw
     jobserver = Jobserver.outer(os.environ) or Jobserver.create(state, capacity)
     error: Exception | None = None
     with TraceFile(options.trace) as trace, contextlib.closing(jobserver):
-        async with trio.open_nursery() as running:
+        # Signals are received until the last process is gone: a second one must not end us before (I3).
+        async with trio.open_nursery() as receiving, trio.open_nursery() as running:
+            ending = trio.CancelScope()
+            receiving.start_soon(_end_by_signal, ending)
             jobs = Jobs(running, capacity=capacity, jobserver=jobserver, trace=trace)
             requests = Requests(
                 jobs,
@@ -177,18 +185,19 @@ async def _serve(options: Options, reader: int, writer: int, spawner: HelperSpaw
                 state=state,
                 trace=trace,
             )
-            server = Server(codec_for(options.worker_protocol), requests, jobs, trio.lowlevel.FdStream(writer))
+            server = Server(
+                codec_for(options.worker_protocol), requests, jobs, trio.lowlevel.FdStream(writer)
+            )
             try:
-                async with trio.open_nursery() as serving:
-                    serving.start_soon(_end_by_signal, serving.cancel_scope)
+                with ending:
                     await server.serve(trio.lowlevel.FdStream(reader))
-                    serving.cancel_scope.cancel()
             except* ProtocolError as group:
                 error = _first(group)
             except* trio.BrokenResourceError:
                 error = ProtocolError("the host does not read responses any more; every job was ended")
             finally:
                 jobs.shut_down()
+                running.start_soon(_cancel_when_alone, running, receiving.cancel_scope)
     if error is not None:
         say(str(error))
         return ProtocolError.exit_code

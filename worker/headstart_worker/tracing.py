@@ -26,7 +26,7 @@ class TraceFile:
         if path is not None:
             path = path.replace("%p", str(os.getpid()))
             try:
-                self._file = Path(path).open("w", encoding="utf-8", buffering=1)
+                self._file = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by __exit__
             except OSError as error:
                 raise RequestError(f"the trace file {path} cannot be written: {error.strerror}") from error
             self._file.write(self._trace.begin(time.monotonic()))

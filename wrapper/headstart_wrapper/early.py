@@ -35,13 +35,19 @@ class EarlyWatch:
         libc = ctypes.CDLL(None, use_errno=True)
         self.descriptor = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.descriptor < 0:
-            raise MachineError(f"cannot watch early outputs: {os.strerror(ctypes.get_errno())}; raise fs.inotify limits")
+            raise MachineError(
+                f"cannot watch early outputs: {os.strerror(ctypes.get_errno())}; raise fs.inotify limits"
+            )
         for directory in {os.path.dirname(path) for path in self._missing}:  # noqa: PTH120 - plain strings throughout
-            watch = libc.inotify_add_watch(self.descriptor, os.fsencode(directory), IN_CLOSE_WRITE | IN_MOVED_TO)
+            watch = libc.inotify_add_watch(
+                self.descriptor, os.fsencode(directory), IN_CLOSE_WRITE | IN_MOVED_TO
+            )
             if watch < 0:
                 reason = os.strerror(ctypes.get_errno())
                 os.close(self.descriptor)
-                raise MachineError(f"cannot watch {directory} for early outputs: {reason}; raise fs.inotify limits")
+                raise MachineError(
+                    f"cannot watch {directory} for early outputs: {reason}; raise fs.inotify limits"
+                )
             self._directories[watch] = directory
 
     def complete(self) -> bool:

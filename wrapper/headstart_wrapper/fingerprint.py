@@ -37,7 +37,10 @@ def encode(
     for word in command:
         _put(encoding, word.encode("utf-8", "surrogateescape"))
     for pairs in (
-        sorted((name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")) for name, value in env),
+        sorted(
+            (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+            for name, value in env
+        ),
         sorted((path.encode("utf-8", "surrogateescape"), digest) for path, digest in inputs),
     ):
         _put(encoding, len(pairs).to_bytes(8, "little"))

@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import struct
 import termios
 from collections.abc import Mapping
@@ -69,19 +70,22 @@ class Jobserver:
                 f"cannot make the jobserver's fifo {path}: {error.strerror}; choose another place with --state-dir"
             ) from error
         jobserver = cls(_open(str(path)), str(path), tokens=tokens)
-        jobserver._refill()  # noqa: SLF001 - its own class
+        jobserver._refill()
         return jobserver
 
     @classmethod
     def outer(cls, environment: Mapping[str, str]) -> Jobserver | None:
         """The jobserver that our own environment names; None when there is none, or it cannot be reached.
 
-        A pair of descriptors is reopened through /proc, so that compilers can reach it without inheriting it.
+        A pair of descriptors is reopened through /proc, so that compilers can reach it without inheriting it. To be
+        asked before this process opens anything: a number that the environment names may be free, and then be ours.
         """
         for variable in VARIABLES:
             found = _AUTH.search(environment.get(variable, ""))
             if found:
-                fifo, read_end, _ = found.groups()
+                fifo, read_end, write_end = found.groups()
+                if not all(map(_is_fifo, (fifo,) if fifo else (int(read_end), int(write_end)))):
+                    continue
                 path = fifo or f"/proc/{os.getpid()}/fd/{read_end}"
                 with contextlib.suppress(OSError):
                     return cls(_open(path), path, tokens=None)
@@ -119,6 +123,14 @@ class Jobserver:
     def close(self) -> None:
         """Gives the descriptor back."""
         os.close(self.descriptor)
+
+
+def _is_fifo(place: str | int) -> bool:
+    """False for what is not there, too: make names its descriptors to commands that it does not give them to."""
+    try:
+        return stat.S_ISFIFO(os.stat(place).st_mode)
+    except OSError:
+        return False
 
 
 def _open(path: str) -> int:

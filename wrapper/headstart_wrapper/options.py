@@ -121,11 +121,24 @@ class Option:
 OPTIONS: tuple[Option, ...] = (
     Option("--timeout", _seconds, "SECONDS", "send TERM to the job's group after this long"),
     Option("--kill-delay", _seconds, "SECONDS", "send KILL this long after TERM"),
-    Option("--dialect", _text, "NAME", "what we know of the compiler (rustc, generic); found from the command"),
-    Option("--phase", lambda n, v: Phase(_choice("early", "full")(n, v)), "early|full", "the half that is wanted"),
-    Option("--early-output", _text, "PATH", "declared early output", repeated=True, attribute="early_outputs"),
+    Option(
+        "--dialect", _text, "NAME", "what we know of the compiler (rustc, generic); found from the command"
+    ),
+    Option(
+        "--phase", lambda n, v: Phase(_choice("early", "full")(n, v)), "early|full", "the half that is wanted"
+    ),
+    Option(
+        "--early-output", _text, "PATH", "declared early output", repeated=True, attribute="early_outputs"
+    ),
     Option("--output", _text, "PATH", "any other declared output", repeated=True, attribute="outputs"),
-    Option("--input", _text, "PATH", "declared input, where no host gives a list", repeated=True, attribute="inputs"),
+    Option(
+        "--input",
+        _text,
+        "PATH",
+        "declared input, where no host gives a list",
+        repeated=True,
+        attribute="inputs",
+    ),
     Option("--env", _pair, "NAME=VALUE", "set a variable for the job", repeated=True),
     Option(
         "--subst",
@@ -152,7 +165,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("--trace", _text, "FILE", "write trace events, JSON", startup=True),
     Option("--persistent-worker", None, "", "serve requests on stdin and stdout", startup=True),
-    Option("--worker-protocol", _choice("proto", "json"), "proto|json", "encoding of the requests", startup=True),
+    Option(
+        "--worker-protocol", _choice("proto", "json"), "proto|json", "encoding of the requests", startup=True
+    ),
     Option("--jobs", _count, "N", "compilers that may run at once (usable cores)", startup=True),
     Option("--state-dir", _text, "DIR", "where private outputs live while jobs run", startup=True),
     Option(
@@ -193,7 +208,9 @@ def _expanded(arguments: Sequence[str], read: Read, *, depth: int) -> Iterator[s
             yield argument
             continue
         if depth == MAX_NESTING:
-            raise RequestError(f"params files are nested more than {MAX_NESTING} deep at {path}; does one name itself?")
+            raise RequestError(
+                f"params files are nested more than {MAX_NESTING} deep at {path}; does one name itself?"
+            )
         lines = list(_expanded(_lines(path, read), read, depth=depth + 1))
         yield from lines
         if "--" in lines:
@@ -249,18 +266,18 @@ def parse(arguments: Sequence[str], *, base: Options | None = None, request: boo
         name = spelled.replace("_", "-")
         option = _BY_NAME.get(name)
         if option is None:
-            raise RequestError(f"unknown option {spelled}; see process-wrapper --help, or put -- before the command")
+            raise RequestError(
+                f"unknown option {spelled}; see process-wrapper --help, or put -- before the command"
+            )
         if request and option.startup:
             raise RequestError(f"{name} has no place in a request; give it when the worker is started")
         _set(values, option, equals, value, rest)
     job = {name: value for name, value in values.items() if name in _JOB_ATTRIBUTES}
     process = {name: value for name, value in values.items() if name not in _JOB_ATTRIBUTES}
-    for name in job:
-        if isinstance(job[name], list):
-            job[name] = getattr(base.job, name) + tuple(job[name])
-    for name in process:
-        if isinstance(process[name], list):
-            process[name] = getattr(base, name) + tuple(process[name])
+    for chosen, default in ((job, base.job), (process, base)):
+        for name, value in chosen.items():
+            if isinstance(value, list):
+                chosen[name] = getattr(default, name) + tuple(value)
     return evolve(base, job=evolve(base.job, command=tuple(rest), **job), **process)
 
 

@@ -65,7 +65,7 @@ def publish(source: str, target: str, *, link: bool, rewrite: Callable[[bytes], 
 
 def _linked(source: str, target: str) -> bool:
     try:
-        os.link(source, target)  # noqa: PTH200 - hot path
+        os.link(source, target)
     except OSError as error:
         # Another file system, one without links, or a file with all its links taken: a copy serves.
         if error.errno in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}:

@@ -65,7 +65,7 @@ class DirectSpawner:
         self, argv: list[str], executable: str, env: dict[str, str], cwd: str, streams: tuple[int, int, int]
     ) -> tuple[int, int]:
         """See `Spawner`; the working directory must be this process's own."""
-        if not os.path.samefile(cwd, "."):
+        if not os.path.samefile(cwd, "."):  # noqa: PTH121 - hot path
             raise ValueError("a direct spawner starts in its own working directory")
         pid = spawner.start_leader(argv, executable, env, streams)
         return pid, os.pidfd_open(pid)
@@ -132,6 +132,10 @@ class HelperSpawner:
     def reap(self, pid: int) -> spawner.Reaped:
         """See `Spawner`."""
         answer, _ = self._ask(("reap", pid), [])
+        if cast("tuple[object, ...]", answer)[0] == "failed":
+            raise MachineError(
+                "the helper that started this compiler is gone, and its result with it; was it killed? Ask again"
+            )
         return cast("spawner.Reaped", answer)
 
     def _close(self) -> None:
@@ -156,14 +160,20 @@ def find_executable(command: str, *, cwd: str, path: str | None) -> str:
     if "/" in command:
         candidate = os.path.join(cwd, command)  # noqa: PTH118 - an absolute command wins, as exec has it
         if not os.path.exists(candidate):  # noqa: PTH110 - hot path, no Path object
-            raise CommandNotFoundError(f"the command {command} does not exist; is it declared as an input or tool?")
+            raise CommandNotFoundError(
+                f"the command {command} does not exist; is it declared as an input or tool?"
+            )
         if not os.access(candidate, os.X_OK) or os.path.isdir(candidate):  # noqa: PTH112 - likewise
-            raise CommandNotExecutableError(f"the command {command} is not executable; set its permission with chmod +x")
+            raise CommandNotExecutableError(
+                f"the command {command} is not executable; set its permission with chmod +x"
+            )
         return candidate
     search = DEFAULT_PATH if path is None else path
     found = shutil.which(command, path=search)
     if found is None:
-        raise CommandNotFoundError(f"the command {command} is not on PATH ({search}); install it or name it by its path")
+        raise CommandNotFoundError(
+            f"the command {command} is not on PATH ({search}); install it or name it by its path"
+        )
     return os.path.join(cwd, found)  # noqa: PTH118 - PATH may hold relative directories
 
 

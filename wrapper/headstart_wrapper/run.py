@@ -7,6 +7,7 @@ replaces what it was given; `publish` brings outputs to their declared places. N
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import signal
@@ -21,7 +22,7 @@ from headstart_wrapper import dialects, elf, outputs
 from headstart_wrapper.dialects import EarlySignal
 from headstart_wrapper.dialects.base import place
 from headstart_wrapper.errors import InterfaceChangedError, RequestError
-from headstart_wrapper.job import Job, Outcome, Phase
+from headstart_wrapper.job import Job, Outcome
 from headstart_wrapper.process_group import Spawner
 from headstart_wrapper.supervise import EarlyComplete, Exited, Launch, Started, Supervisor, Text
 
@@ -118,7 +119,10 @@ class Run:
         if self.job.phase is None:
             yield "no --phase: the whole job, not pipelined"
         elif self.plan.early_signal is EarlySignal.NONE:
-            yield self.plan.note or "the command has no early outputs that can be told complete: answered when it ends"
+            yield (
+                self.plan.note
+                or "the command has no early outputs that can be told complete: answered when it ends"
+            )
         else:
             yield f"early outputs are told complete by the compiler's {self.plan.early_signal.name.lower()}"
         if self.plan.places:
@@ -141,19 +145,21 @@ class Run:
             HeadstartError: the job could not be started.
         """
         self._prepare()
-        for event in self._supervisor.events():
-            match event:
-                case EarlyComplete():
-                    early = self._early()
-                    if early is not None:
-                        yield early
-                    if early is not None and self.job.stop_after_early:
-                        self._stopped_early = True
-                        self.stop(kill=True)
-                case Exited():
-                    yield Ended(self._outcome(event))
-                case _:
-                    yield event
+        # Closed here: an exception would hold the supervisor, and the processes that it ends when it is closed.
+        with contextlib.closing(self._supervisor.events()) as events:
+            for event in events:
+                match event:
+                    case EarlyComplete():
+                        early = self._early()
+                        if early is not None:
+                            yield early
+                        if early is not None and self.job.stop_after_early:
+                            self._stopped_early = True
+                            self.stop(kill=True)
+                    case Exited():
+                        yield Ended(self._outcome(event))
+                    case _:
+                        yield event
 
     def _place(self, output: str) -> str:
         return self.plan.private(output) or posixpath.join(self._cwd, output)
@@ -189,13 +195,15 @@ class Run:
 
     def _outcome(self, exited: Exited) -> Outcome:
         outcome = self._ended(exited)
-        if outcome.exit_code == 0 and not outcome.stopped_early:
+        if outcome.stopped_early:
+            return outcome
+        if exited.stopped or exited.timed_out or outcome.signal is not None:
+            self.discard()
+        elif outcome.exit_code == 0:
             try:
                 self._check()
             except (InterfaceChangedError, RequestError) as error:
                 return evolve(outcome, exit_code=error.exit_code, message=str(error))
-        elif outcome.exit_code and (exited.stopped or exited.timed_out or outcome.signal is not None):
-            self.discard()
         return outcome
 
     def _ended(self, exited: Exited) -> Outcome:
@@ -207,7 +215,9 @@ class Run:
         died_of = -code if code < 0 else None
         if exited.timed_out:
             message = f"the job was ended after {self.job.timeout:g} s; raise --timeout if it needs longer"
-            return Outcome(exit_code=124, signal=died_of, timed_out=True, message=message, usage=usage, early=early)
+            return Outcome(
+                exit_code=124, signal=died_of, timed_out=True, message=message, usage=usage, early=early
+            )
         if died_of is None:
             return Outcome(exit_code=code, cancelled=exited.stopped, usage=usage, early=early)
         message = ""
@@ -241,7 +251,9 @@ class Run:
         final = self.plan.final_metadata
         if final and self.job.phase:
             for output in self.job.early_outputs:
-                if self._written_by_command(output) and not elf.agree(self._place(output), self._place(final)):
+                if self._written_by_command(output) and not elf.agree(
+                    self._place(output), self._place(final)
+                ):
                     raise InterfaceChangedError(
                         f"{output} and the metadata inside {final} disagree; the compiler broke its contract, "
                         "build this crate without pipelining"
@@ -270,7 +282,9 @@ class Run:
                 continue
             rewrite = self.plan.restore if place(output, self._cwd) in self._texts else None
             try:
-                outputs.publish(private, posixpath.join(root, output), link=self.plan.links_safely, rewrite=rewrite)
+                outputs.publish(
+                    private, posixpath.join(root, output), link=self.plan.links_safely, rewrite=rewrite
+                )
             except FileNotFoundError as error:
                 raise RequestError(
                     f"the command succeeded but did not write its declared output {output}; "
@@ -280,8 +294,12 @@ class Run:
                 raise RequestError(f"the output {output} cannot be written: {error.strerror}") from error
 
     def discard(self) -> None:
-        """Removes outputs of a job that was ended by force, which may be half-written."""
-        own = (output for output in self.job.early_outputs if self._written_by_command(output))
+        """Removes outputs of a job that was ended by force, which may be half-written.
+
+        Early outputs that were told complete stay: they are whole, and the host has them (I8).
+        """
+        early = () if self._early_digests is not None else self.job.early_outputs
+        own = (output for output in early if self._written_by_command(output))
         outputs.discard(self._place(output) for output in (*own, *self.job.outputs))
 
 

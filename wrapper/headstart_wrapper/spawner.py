@@ -26,6 +26,12 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _HEADER = 8
 """Bytes of a message's length, before the message."""
 
+_INT = 4
+"""Bytes of a C int, which a descriptor is on its way."""
+
+_MOST_DESCRIPTORS = 3
+"""A child's 0, 1 and 2."""
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -78,7 +84,17 @@ def receive_message(connection: socket.socket) -> tuple[Any, list[int]]:
     Raises:
         EOFError: the other side is gone.
     """
-    header, descriptors, _, _ = socket.recv_fds(connection, _HEADER, 4, socket.MSG_WAITALL | socket.MSG_CMSG_CLOEXEC)
+    # socket.recv_fds passes its flags on to nobody (CPython 3.11), and without CLOEXEC every child would hold the pipes
+    # of the others.
+    header, ancillary, _, _ = connection.recvmsg(
+        _HEADER, socket.CMSG_SPACE(_MOST_DESCRIPTORS * _INT), socket.MSG_WAITALL | socket.MSG_CMSG_CLOEXEC
+    )
+    descriptors = [
+        int.from_bytes(data[at : at + _INT], sys.byteorder)
+        for level, kind, data in ancillary
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        for at in range(0, len(data) - _INT + 1, _INT)
+    ]
     if len(header) < _HEADER:
         raise EOFError
     missing = int.from_bytes(header, "little")
@@ -129,4 +145,6 @@ def serve(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
+    # It came over exec, so it would go on to every child: one that survives would keep the worker's end from us.
+    os.set_inheritable(int(sys.argv[1]), False)
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -13,13 +13,12 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final, final
 
 from attrs import frozen
 
 from headstart_wrapper.dialects import EarlySignal, OutputEvent, OutputFilter
-from headstart_wrapper.dialects import EarlyReady as Announced
 from headstart_wrapper.dialects import Text as Rendered
 from headstart_wrapper.early import EarlyWatch
 from headstart_wrapper.job import Usage
@@ -146,7 +145,7 @@ class Supervisor:
                 self._wake = None
                 os.close(wake)
 
-    def events(self) -> Iterator[SupervisorEvent]:
+    def events(self) -> Generator[SupervisorEvent, None, None]:
         """Runs the job; the last event is `Exited`.
 
         Whatever happens, an exception in the consumer included, the group is dead and reaped at the end.

@@ -1,0 +1,1 @@
+"""The companion commands of `headstart`, one module each with a `main(arguments) -> exit code`."""

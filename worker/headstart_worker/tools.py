@@ -1,0 +1,59 @@
+"""The executable `headstart`: the companion commands."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+
+from attrs import frozen
+
+from headstart_wrapper.errors import HeadstartError
+
+
+@frozen
+class Command:
+    """One companion command: its module is imported only when it is asked for."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "import-cargo": Command(
+        "headstart_worker.cargo.importer", "turn a Cargo workspace into compile units and Bazel targets"
+    ),
+    "demo": Command("headstart_worker.commands.demo", "build a real workspace in two modes and compare them"),
+    "timeline": Command("headstart_worker.commands.timeline", "turn traces into a page for a browser"),
+    "diagrams": Command(
+        "headstart_worker.diagrams", "write the state diagrams of the transition tables into a document"
+    ),
+}
+
+
+def usage() -> str:
+    """The help text, made from the table."""
+    lines = ["usage: headstart COMMAND [arguments]", "", "Companion commands of process-wrapper:"]
+    lines += [f"  {name:<14} {command.help}" for name, command in COMMANDS.items()]
+    lines += ["", "headstart COMMAND --help tells more. The wrapper itself: process-wrapper --help."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Runs the command line of this process and exits."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        sys.stdout.write(usage())
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        sys.stdout.write(f"headstart {importlib.metadata.version('headstart')}\n")
+        sys.exit(0)
+    command = COMMANDS.get(arguments[0])
+    if command is None:
+        sys.stderr.write(f"headstart: there is no command {arguments[0]}; headstart --help lists them\n")
+        sys.exit(2)
+    try:
+        sys.exit(importlib.import_module(command.module).main(arguments[1:]))
+    except HeadstartError as error:
+        sys.stderr.write(f"headstart: {error}\n")
+        sys.exit(error.exit_code)
