@@ -35,6 +35,7 @@ from headstart_wrapper.job import Outcome, Phase
 from headstart_wrapper.options import Options
 from headstart_wrapper.process_group import Spawner, find_executable
 from headstart_wrapper.run import Run
+from headstart_wrapper.standalone import say
 
 
 @frozen
@@ -80,6 +81,7 @@ class _Prepared:
     fingerprint: str | None
     outputs: frozenset[str]
     holds_early: bool
+    warning: str
 
 
 @final
@@ -151,6 +153,9 @@ class Requests:
             stage=str(stage) if job.phase else None,
             dependents_used=_dependents_used(job, request),
         )
+        if job.explain:
+            for note in run.explanation():
+                say(f"request {request.request_id}: {note}")
         want, name = self._identify(job, run, request, root)
         return _Prepared(
             job=job,
@@ -164,6 +169,7 @@ class Requests:
             ),
             # Singleplex hosts wait for silence after an answer, and a sandbox is taken back with it.
             holds_early=request.request_id == 0 or bool(request.sandbox_dir),
+            warning=message_line(warning) if (warning := grammar.weaker_sandbox(options)) else "",
         )
 
     def _directory(self, request: WorkRequest) -> str:
@@ -242,7 +248,7 @@ class Requests:
 
     async def _answer_early(self, prepared: _Prepared, job: Job) -> Answer:
         await self._publish(prepared, job, prepared.job.early_outputs)
-        return Answer(0, job.early_text or "")
+        return Answer(0, prepared.warning + (job.early_text or ""))
 
     async def _answer_end(self, prepared: _Prepared, job: Job) -> Answer:
         outcome = job.outcome
@@ -250,7 +256,7 @@ class Requests:
             await self._publish(prepared, job, prepared.job.wanted)
         if prepared.job.stats:
             stats.write(outcome, posixpath.join(prepared.root, prepared.job.stats))
-        return Answer(outcome.exit_code, _text_at_end(prepared, job, outcome))
+        return Answer(outcome.exit_code, prepared.warning + _text_at_end(prepared, job, outcome))
 
     async def _publish(self, prepared: _Prepared, job: Job, declared: tuple[str, ...]) -> None:
         if not job.run.plan.places:

@@ -319,6 +319,13 @@ def check(options: Options) -> Job:
     return job
 
 
+def weaker_sandbox(options: Options) -> str | None:
+    """What has to be said when the job runs with less than was asked for (I11); None when it does not."""
+    if options.sandbox is Sandbox.OFF:
+        return None
+    return f"--sandbox={options.sandbox} is not available in this release: this job runs without a sandbox"
+
+
 def usage() -> str:
     """The help text, made from the table."""
     lines = [

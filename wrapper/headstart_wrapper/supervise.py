@@ -108,7 +108,6 @@ class Supervisor:
         self._began = time.monotonic()
         self._timed_out = False
         self._grace_over_at: float | None = None
-        self._drained_at: float | None = None
 
     def stop(self, *, kill: bool) -> None:
         """Asks for the end: TERM, then KILL after the grace; or KILL at once."""
