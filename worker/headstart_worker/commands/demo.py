@@ -14,14 +14,11 @@ from headstart_worker import timeline
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.importer import import_cargo
 from headstart_worker.cargo.units import Unit, Units
-from headstart_worker.demo.hosts import BazelHost, EmbeddedHost, Host, Measured
+from headstart_worker.demo.hosts import REQUESTS_PER_CORE, BazelHost, EmbeddedHost, Host, Measured
 from headstart_worker.demo.report import faults, table
 from headstart_wrapper.errors import RequestError
 
 _MODES: tuple[Mode, ...] = ("none", "worker")
-
-_REQUESTS_PER_CORE = 4
-"""Requests in flight: early answers come while compilers still run, so more than cores."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -83,7 +80,7 @@ def _host(options: argparse.Namespace, units: Units, workspace: Path, work: Path
             + ("" if bazel else " (no bazel on PATH; Debian has it as bazel-bootstrap)")
         )
         return EmbeddedHost(units, workspace, work, jobs=cores, progress=_dim)
-    return BazelHost(bazel, workspace, work, jobs=_REQUESTS_PER_CORE * cores, show=sys.stderr.isatty())
+    return BazelHost(bazel, workspace, work, jobs=REQUESTS_PER_CORE * cores, show=sys.stderr.isatty())
 
 
 def _builds(host: Host, units: Units, workspace: Path, *, short: bool) -> Iterator[Measured]:

@@ -8,16 +8,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 import trio
 from attrs import frozen
 
 from headstart_worker import timeline
 from headstart_worker.cargo.commands import Mode
-from headstart_worker.cargo.units import Units
-from headstart_worker.testing import FakeHost, build
+from headstart_worker.cargo.units import Unit, Units
+from headstart_worker.digests import Digests
+from headstart_worker.testing import BuildReport, FakeHost, build
 from headstart_wrapper.errors import MachineError
+
+REQUESTS_PER_CORE: Final = 4
+"""Requests in flight: early answers come while compilers still run, so more than cores."""
 
 
 @frozen
@@ -131,35 +135,49 @@ class EmbeddedHost:
         self._trace = scratch / "embedded.json"
         self._jobs = jobs
         self._progress = progress
-        self._up_to_date: set[str] = set()
+        self._digests = Digests()
+        self._built: dict[str, tuple[bytes, ...]] = {}
 
     def clean(self, mode: Mode) -> None:
         """See `Host`."""
-        self._up_to_date.clear()
+        self._built.clear()
         self._progress(f"cleaned for mode {mode}")
 
     def build(self, mode: Mode, scenario: str) -> Measured:
         """See `Host`."""
+        sources = {unit.name: self._sources(unit) for unit in self._units}
+        unchanged = {name for name, digests in sources.items() if self._built.get(name) == digests}
+        up_to_date = {
+            unit.name
+            for unit in self._units
+            if unit.name in unchanged and all(needed.name in unchanged for needed in self._units.needed(unit))
+        }
 
-        async def run() -> float:
+        async def run() -> BuildReport:
             options = (f"--jobs={self._jobs}", f"--trace={self._trace}")
             async with FakeHost(options=options, cwd=self._workspace) as host:
-                report = await build(
+                return await build(
                     self._units,
                     workspace=self._workspace,
                     outroot="out",
                     mode=mode,
-                    jobs=4 * self._jobs,
+                    jobs=REQUESTS_PER_CORE * self._jobs,
                     host=host,
+                    up_to_date=up_to_date,
                 )
-            if report.failures:
-                raise MachineError(
-                    f"{len(report.failures)} requests failed; the first said: {report.failures[0]}"
-                )
-            return report.wall
 
-        wall = trio.run(run)
-        return Measured(mode, scenario, wall, timeline.read_build([self._trace.read_text("utf-8")]))
+        report = trio.run(run)
+        if report.failures:
+            first = report.failures[0]
+            raise MachineError(
+                f"{len(report.failures)} requests failed, first that of {first.unit}:\n{first.output}"
+            )
+        self._built = sources
+        build_ = timeline.read_build([self._trace.read_text("utf-8")])
+        return Measured(mode, scenario, report.seconds, build_)
+
+    def _sources(self, unit: Unit) -> tuple[bytes, ...]:
+        return tuple(self._digests.of_file(str(self._workspace / path)) for path in unit.inputs)
 
     def close(self) -> None:
         """See `Host`."""
