@@ -227,7 +227,7 @@ def _run(job: Job, early: Callable[[str], None]) -> tuple[Outcome, str]:
     """Runs in a thread: the job's events from start to end; returns its outcome and the text that is left."""
     text = BoundedText()
     try:
-        job.stage.mkdir()
+        job.stage.mkdir(parents=True)  # whoever cleans up temporary files may have taken its parent (I13)
         for event in job.run.events():
             match event:
                 case Text():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import final
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from headstart_worker import pipelines
 from headstart_worker.digests import Digests, compiler_identity
@@ -83,6 +83,10 @@ class _Prepared:
     holds_early: bool
     warning: str
 
+    def alone(self) -> _Prepared:
+        """The same, joining nothing and joined by nobody."""
+        return evolve(self, want=Want.ALONE, fingerprint=None)
+
 
 @final
 class Requests:
@@ -112,11 +116,9 @@ class Requests:
         """Does what the request wants, and says how it went. Never raises but for a cancelled scope."""
         try:
             prepared = await self._attach(request, admission)
-            return (
-                Answer(exit_code=0, cancelled=True)
-                if prepared is None
-                else await self._settle(*prepared, admission.claim)
-            )
+            if prepared is None:
+                return Answer(exit_code=0, cancelled=True)
+            return await self._settle(*prepared, admission.claim)
         except HeadstartError as error:
             return Answer(error.exit_code, message_line(str(error)))
         except Exception:  # noqa: BLE001 - a bug of ours costs one request, not the worker
@@ -131,7 +133,10 @@ class Requests:
                 return None
             prepared = await trio.to_thread.run_sync(self._prepare, request, admission.claim)
             await admission.turn.wait()
-            return (prepared, self._submit(prepared, admission)) if admission.is_wanted() else None
+            if not admission.is_wanted():
+                return None
+            prepared = self._unless_nobody_comes(prepared)
+            return prepared, self._submit(prepared, admission.claim, admission.after)
         finally:
             admission.attached.set()
 
@@ -188,6 +193,9 @@ class Requests:
     ) -> tuple[Want, str | None]:
         if job.phase is None or job.stop_after_early:
             return Want.ALONE, None
+        if request.sandbox_dir and not run.plan.places:
+            # What the command wrote in its place is taken away with this sandbox: there is nothing to join.
+            return Want.ALONE, None
         return Want(job.phase.value), self._fingerprint(job, run, request, root)
 
     def _fingerprint(self, job: JobOptions, run: Run, request: WorkRequest, root: str) -> str:
@@ -212,32 +220,48 @@ class Requests:
             inputs=self._digests.of_inputs((item for item in declared if item.path in kept), cwd=root),
         )
 
+    def _unless_nobody_comes(self, prepared: _Prepared) -> _Prepared:
+        """A full request whose early half was answered by another process, or from a cache, is a job of its own."""
+        name = prepared.fingerprint
+        if prepared.want is not Want.FULL or name is None or not prepared.run.dependents_used:
+            return prepared
+        return prepared if self._jobs.pipelines.joinable(name, Want.FULL) else prepared.alone()
+
     def _submit(
-        self, prepared: _Prepared, admission: Admission
+        self, prepared: _Prepared, claim: Claim, after: trio.Event | None
     ) -> trio.MemoryReceiveChannel[pipelines.Action]:
-        want, name = prepared.want, prepared.fingerprint
-        dependents_built = want is Want.FULL and prepared.run.dependents_used
-        if dependents_built and name is not None and not self._jobs.pipelines.joinable(name, want):
-            # The early half was answered by another process, or from a cache: nobody will come for it here.
-            want, name = Want.ALONE, None
         job = Job(
             run=prepared.run,
             name=_name(prepared),
             stage=prepared.stage,
             holds_early=prepared.holds_early,
-            after=admission.after,
+            after=after,
         )
-        return self._jobs.submit(admission.claim, want, name, prepared.outputs, job)
+        return self._jobs.submit(claim, prepared.want, prepared.fingerprint, prepared.outputs, job)
 
     async def _settle(
         self, prepared: _Prepared, actions: trio.MemoryReceiveChannel[pipelines.Action], claim: Claim
     ) -> Answer:
+        answer = await self._settled(prepared, actions, claim)
+        if answer is None:
+            prepared = prepared.alone()
+            answer = await self._settled(prepared, self._submit(prepared, claim, None), claim)
+        if answer is None:
+            raise AssertionError("a job that joined nothing has no outputs of another's")
+        return answer
+
+    async def _settled(
+        self, prepared: _Prepared, actions: trio.MemoryReceiveChannel[pipelines.Action], claim: Claim
+    ) -> Answer | None:
+        """The answer; None when the job that was joined cannot give its outputs, and the work is to be done anew."""
         try:
             match await actions.receive():
                 case pipelines.AnswerEarly(_, number):
-                    return await self._answer_early(prepared, self._jobs[number])
+                    job = self._jobs[number]
+                    return None if _taken_away(prepared, job) else await self._answer_early(prepared, job)
                 case pipelines.AnswerEnd(_, number):
-                    return await self._answer_end(prepared, self._jobs[number])
+                    job = self._jobs[number]
+                    return None if _taken_away(prepared, job) else await self._answer_end(prepared, job)
                 case pipelines.AnswerCancelled():
                     return Answer(exit_code=0, cancelled=True)
                 case _:
@@ -274,6 +298,17 @@ class Requests:
 def message_line(text: str) -> str:
     """A message of ours as output: one line with our name before it."""
     return f"process-wrapper: {text.rstrip()}\n"
+
+
+def _taken_away(prepared: _Prepared, job: Job) -> bool:
+    """True when a joined compiler wrote in place and the host has removed that since.
+
+    Build tools delete an action's outputs before they ask for it; a compiler without a private directory may have written
+    the full half's outputs by then.
+    """
+    if job.run is prepared.run or job.run.plan.places or job.outcome.exit_code:
+        return False
+    return not all(os.path.exists(posixpath.join(prepared.root, path)) for path in prepared.job.wanted)  # noqa: PTH110 - hot path
 
 
 def _text_at_end(prepared: _Prepared, job: Job, outcome: Outcome) -> str:

@@ -15,6 +15,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -31,9 +32,9 @@ from headstart_worker.state import state_directory
 from headstart_worker.tracing import TraceFile
 from headstart_wrapper import options as grammar
 from headstart_wrapper.errors import HeadstartError, ProtocolError, RequestError
+from headstart_wrapper.helper_spawner import HelperSpawner
 from headstart_wrapper.jobserver import Jobserver
 from headstart_wrapper.options import Options
-from headstart_wrapper.process_group import HelperSpawner
 from headstart_wrapper.standalone import read_params, say
 
 _READ: Final = 1 << 16
@@ -166,38 +167,47 @@ async def _end_by_signal(scope: trio.CancelScope) -> None:
             scope.cancel()
 
 
-async def _serve(options: Options, reader: int, writer: int, spawner: HelperSpawner, state: Path) -> int:
+async def _serve(
+    options: Options,
+    reader: int,
+    writer: int,
+    *,
+    outer: Jobserver | None,
+    spawner: HelperSpawner,
+    state: Path,
+) -> int:
     capacity = options.jobs or len(os.sched_getaffinity(0))
-    jobserver = Jobserver.outer(os.environ) or Jobserver.create(state, capacity)
+    jobserver = outer or Jobserver.create(state, capacity)
     error: Exception | None = None
+    ending = trio.CancelScope()
     with TraceFile(options.trace) as trace, contextlib.closing(jobserver):
-        # Signals are received until the last process is gone: a second one must not end us before (I3).
-        async with trio.open_nursery() as receiving, trio.open_nursery() as running:
-            ending = trio.CancelScope()
+        # Signals are received until the last process is gone: a second one must not end us before.
+        async with trio.open_nursery() as receiving:
             receiving.start_soon(_end_by_signal, ending)
-            jobs = Jobs(running, capacity=capacity, jobserver=jobserver, trace=trace)
-            requests = Requests(
-                jobs,
-                options=options,
-                cwd=str(Path.cwd()),
-                env={**os.environ, **jobserver.environment},
-                spawner=spawner,
-                state=state,
-                trace=trace,
-            )
-            server = Server(
-                codec_for(options.worker_protocol), requests, jobs, trio.lowlevel.FdStream(writer)
-            )
-            try:
-                with ending:
-                    await server.serve(trio.lowlevel.FdStream(reader))
-            except* ProtocolError as group:
-                error = _first(group)
-            except* trio.BrokenResourceError:
-                error = ProtocolError("the host does not read responses any more; every job was ended")
-            finally:
-                jobs.shut_down()
-                running.start_soon(_cancel_when_alone, running, receiving.cancel_scope)
+            async with trio.open_nursery() as running:
+                jobs = Jobs(running, capacity=capacity, jobserver=jobserver, trace=trace)
+                requests = Requests(
+                    jobs,
+                    options=options,
+                    cwd=str(Path.cwd()),
+                    env={**os.environ, **jobserver.environment},
+                    spawner=spawner,
+                    state=state,
+                    trace=trace,
+                )
+                server = Server(
+                    codec_for(options.worker_protocol), requests, jobs, trio.lowlevel.FdStream(writer)
+                )
+                try:
+                    with ending:
+                        await server.serve(trio.lowlevel.FdStream(reader))
+                except* ProtocolError as group:
+                    error = _first(group)
+                except* trio.BrokenResourceError:
+                    error = ProtocolError("the host does not read responses any more; every job was ended")
+                finally:
+                    jobs.shut_down()
+            receiving.cancel_scope.cancel()
     if error is not None:
         say(str(error))
         return ProtocolError.exit_code
@@ -211,6 +221,7 @@ def _first(group: BaseExceptionGroup[ProtocolError]) -> ProtocolError:
 
 def main(arguments: Sequence[str]) -> int:
     """Serves requests until the input ends; returns the exit code of the worker."""
+    outer = Jobserver.outer(os.environ)  # before any descriptor of ours can have the numbers that it names
     reader, writer = stdio.claim_protocol_descriptors()
     try:
         options = grammar.parse(grammar.expand(arguments, read_params))
@@ -219,7 +230,8 @@ def main(arguments: Sequence[str]) -> int:
         with contextlib.closing(HelperSpawner()) as spawner, state_directory(options.state_dir) as state:
             spawner.warm_up()
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            return trio.run(_serve, options, reader, writer, spawner, state)
+            serve = partial(_serve, options, reader, writer, outer=outer, spawner=spawner, state=state)
+            return trio.run(serve)
     except HeadstartError as error:
         say(str(error))
         return error.exit_code

@@ -142,7 +142,7 @@ _HEAD = 24
 _STYLE = """
 svg{font:11px system-ui,sans-serif}.t{font-size:13px;font-weight:600;fill:#1f2937}.a{fill:#6b7280}
 .e{fill:#2563eb}.c{fill:#a5b4fc}.w{fill:#64748b}.f{fill:#dc2626}.g{stroke:#e5e7eb}
-rect:hover{opacity:.7}
+rect{stroke:#fff;stroke-width:.5}rect:hover{opacity:.7}
 """
 
 
@@ -167,8 +167,8 @@ def svg(panels: Sequence[tuple[str, Build]]) -> str:
         "until the early output</text>"
         f'<rect class="c" x="{_MARGIN + 150}" y="{top}" width="10" height="10"/>'
         f'<text class="a" x="{_MARGIN + 164}" y="{top + 9}">codegen, after the early output was handed on</text>'
-        f'<rect class="w" x="{_MARGIN + 420}" y="{top}" width="10" height="10"/>'
-        f'<text class="a" x="{_MARGIN + 434}" y="{top + 9}">not pipelined</text>'
+        f'<rect class="w" x="{_MARGIN + 470}" y="{top}" width="10" height="10"/>'
+        f'<text class="a" x="{_MARGIN + 484}" y="{top + 9}">not pipelined</text>'
     )
     size = f'viewBox="0 0 {_WIDTH} {top + 20}" width="{_WIDTH}" height="{top + 20}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{_STYLE}</style>{"".join(parts)}{legend}</svg>\n'

@@ -9,7 +9,6 @@ Compilers that announce their early outputs (rustc) are understood by their dial
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 from collections.abc import Iterable
@@ -30,6 +29,8 @@ class EarlyWatch:
     """
 
     def __init__(self, paths: Iterable[str]) -> None:
+        import ctypes  # noqa: PLC0415 - most jobs need no watch, and need not wait for it
+
         self._missing = set(paths)
         self._directories: dict[int, str] = {}
         libc = ctypes.CDLL(None, use_errno=True)

@@ -127,8 +127,10 @@ class Jobserver:
 
 def _is_fifo(place: str | int) -> bool:
     """False for what is not there, too: make names its descriptors to commands that it does not give them to."""
+    if place in range(3):
+        return False  # pipes of other people: the requests and the responses
     try:
-        return stat.S_ISFIFO(os.stat(place).st_mode)
+        return stat.S_ISFIFO(os.stat(place).st_mode)  # noqa: PTH116 - takes a descriptor too
     except OSError:
         return False
 

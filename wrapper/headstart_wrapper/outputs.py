@@ -12,7 +12,6 @@ import errno
 import fcntl
 import itertools
 import os
-import shutil
 from collections.abc import Callable, Iterable
 
 _FICLONE = 0x40049409
@@ -47,6 +46,8 @@ def publish(source: str, target: str, *, link: bool, rewrite: Callable[[bytes], 
     Raises:
         OSError: the source is missing, or the target cannot be written.
     """
+    import shutil  # noqa: PLC0415 - not every job publishes, and its start need not wait for it
+
     directory, name = os.path.split(target)
     os.makedirs(directory or ".", exist_ok=True)  # noqa: PTH103 - hot path
     temporary = os.path.join(directory, f".{name}.{os.getpid()}.{next(_serial)}")  # noqa: PTH118 - hot path
@@ -75,6 +76,8 @@ def _linked(source: str, target: str) -> bool:
 
 
 def _copy(source: str, target: str) -> None:
+    import shutil  # noqa: PLC0415 - as in publish
+
     with open(source, "rb") as reader, open(target, "xb") as writer:  # noqa: PTH123 - hot path
         try:
             fcntl.ioctl(writer, _FICLONE, reader.fileno())

@@ -17,7 +17,6 @@ from __future__ import annotations
 import marshal
 import os
 import signal
-import socket
 import sys
 
 TYPE_CHECKING = False  # what type checkers take for typing's own; importing typing would cost two megabytes
@@ -33,6 +32,7 @@ _MOST_DESCRIPTORS = 3
 """A child's 0, 1 and 2."""
 
 if TYPE_CHECKING:
+    import socket
     from typing import Any
 
 Reaped = tuple[int, float, float, int]
@@ -73,6 +73,8 @@ def reap_leader(pid: int) -> Reaped:
 
 def send_message(connection: socket.socket, message: Any, descriptors: list[int]) -> None:
     """Sends a marshalled message with its length before it; descriptors travel with the length."""
+    import socket  # noqa: PLC0415 - a job on its own starts without it
+
     body = marshal.dumps(message)
     socket.send_fds(connection, [len(body).to_bytes(_HEADER, "little")], descriptors)
     connection.sendall(body)
@@ -84,6 +86,8 @@ def receive_message(connection: socket.socket) -> tuple[Any, list[int]]:
     Raises:
         EOFError: the other side is gone.
     """
+    import socket  # noqa: PLC0415 - as above
+
     # socket.recv_fds passes its flags on to nobody (CPython 3.11), and without CLOEXEC every child would hold the pipes
     # of the others.
     header, ancillary, _, _ = connection.recvmsg(
@@ -145,6 +149,8 @@ def serve(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
+    import socket
+
     # It came over exec, so it would go on to every child: one that survives would keep the worker's end from us.
     os.set_inheritable(int(sys.argv[1]), False)
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headstart_wrapper.dialects.base import (
     Dialect,
@@ -19,7 +19,6 @@ from headstart_wrapper.dialects.base import (
     Text,
 )
 from headstart_wrapper.dialects.generic import Generic
-from headstart_wrapper.dialects.rustc import Rustc
 from headstart_wrapper.errors import RequestError
 
 __all__ = [
@@ -34,8 +33,14 @@ __all__ = [
     "names",
 ]
 
-_GENERIC = Generic()
-_KNOWN: dict[str, Dialect] = {dialect.name: dialect for dialect in (_GENERIC, Rustc())}
+
+def _rustc() -> Dialect:
+    from headstart_wrapper.dialects.rustc import Rustc  # noqa: PLC0415 - a tenth of the wrapper's start, for one compiler
+
+    return Rustc()
+
+
+_KNOWN: dict[str, Callable[[], Dialect]] = {"generic": Generic, "rustc": _rustc}
 
 # A program's file name, and the dialect that it speaks. Distributions append the version: rustc-1.63, rustc-mozilla-1.78.
 _PROGRAMS = ((re.compile(r"(rustc|clippy-driver)(-[\w.+-]+)?"), "rustc"),)
@@ -59,9 +64,9 @@ def find(name: str | None, command: Sequence[str]) -> Dialect:
     if name is not None:
         if name not in _KNOWN:
             raise RequestError(f"unknown dialect {name!r}: --dialect takes {', '.join(names())}")
-        return _KNOWN[name]
+        return _KNOWN[name]()
     program = posixpath.basename(command[0]) if command else ""
     for pattern, spoken in _PROGRAMS:
         if pattern.fullmatch(program):
-            return _KNOWN[spoken]
-    return _GENERIC
+            return _KNOWN[spoken]()
+    return Generic()
