@@ -1,0 +1,123 @@
+"""Takes times of several things in turn, so that whatever else the machine does falls on all of them alike.
+
+Not for judging: a sample tells its times and their spread; what may be said of two samples is the business of who compares them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+
+@frozen
+class Sample:
+    """The times of one thing.
+
+    Attributes:
+        command: what was measured.
+        times: seconds, in the order in which they were taken.
+        user, system: mean processor seconds of one run; None where they cannot be told apart from others'.
+        peak_memory: bytes, the largest as the kernel reports it; None where nobody asked.
+    """
+
+    command: str
+    times: tuple[float, ...]
+    user: float | None = None
+    system: float | None = None
+    peak_memory: int | None = None
+
+    @property
+    def median(self) -> float:
+        """Seconds."""
+        return statistics.median(self.times)
+
+    def export(self) -> dict[str, Any]:
+        """The schema of `hyperfine --export-json`, as far as it was measured."""
+        return {
+            "command": self.command,
+            "mean": statistics.fmean(self.times),
+            "stddev": statistics.stdev(self.times) if len(self.times) > 1 else None,
+            "median": self.median,
+            "user": self.user,
+            "system": self.system,
+            "min": min(self.times),
+            "max": max(self.times),
+            "times": [round(seconds, 7) for seconds in self.times],
+            "memory_usage_byte": self.peak_memory,
+        }
+
+
+@frozen
+class Run:
+    """What one run of something gave: times (one or several), processor seconds, the kernel's peak memory in bytes."""
+
+    times: tuple[float, ...]
+    user: float | None = None
+    system: float | None = None
+    peak_memory: int | None = None
+
+
+def interleaved(things: Mapping[str, Callable[[], Run]], *, rounds: int, warm_up: int = 1) -> list[Sample]:
+    """Runs everything once a round, each round beginning with another one.
+
+    Args:
+        things: by the command that names them.
+        rounds: how often each is run.
+        warm_up: rounds before that, whose times are forgotten: page cache, byte code.
+    """
+    runs: dict[str, list[Run]] = {command: [] for command in things}
+    commands = list(things)
+    for number in range(-warm_up, rounds):
+        first = number % len(commands)
+        for command in commands[first:] + commands[:first]:
+            run = things[command]()
+            if number >= 0:
+                runs[command].append(run)
+    return [_sample(command, taken) for command, taken in runs.items()]
+
+
+def _sample(command: str, runs: Sequence[Run]) -> Sample:
+    peaks = [run.peak_memory for run in runs if run.peak_memory is not None]
+    users = [run.user for run in runs if run.user is not None]
+    systems = [run.system for run in runs if run.system is not None]
+    return Sample(
+        command,
+        tuple(seconds for run in runs for seconds in run.times),
+        statistics.fmean(users) if users else None,
+        statistics.fmean(systems) if systems else None,
+        max(peaks, default=None),
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on; the load is of this moment."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": cores(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def load() -> float:
+    """The load average of the last minute; what is measured here is part of it."""
+    return round(os.getloadavg()[0], 2)
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
