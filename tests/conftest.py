@@ -1,0 +1,36 @@
+"""No test of real processes leaves a process or a descriptor behind."""
+
+from __future__ import annotations
+
+import gc
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from survivors import VARIABLE, await_none, descriptors, zombies
+
+_WATCHED = {"process", "host", "real"}
+"""Directories of the tests that start processes."""
+
+
+@pytest.fixture(autouse=True)
+def tag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The value of the variable that every process of this test has; fails the test when one survives it."""
+    value = uuid.uuid4().hex
+    if Path(request.path).parent.name not in _WATCHED:
+        yield value
+        return
+    monkeypatch.setenv(VARIABLE, value)
+    before = descriptors()
+    yield value
+    survivors = await_none(value)
+    gc.collect()
+    leaked = {number: place for number, place in descriptors().items() if before.get(number) != place}
+    if survivors:
+        pytest.fail(f"processes survived the test: {survivors}")
+    if leaked:
+        pytest.fail(f"descriptors were left open: {leaked}")
+    if left := zombies():
+        pytest.fail(f"children were not reaped: {left}")

@@ -1,0 +1,103 @@
+"""What tests of real processes share: scripted compilers and fifos to talk to them.
+
+Nothing here waits by sleeping: a test learns what happened because the compiler said so through a fifo, and a compiler
+goes on because the test said so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Self
+
+import trio
+
+PATIENCE = 20.0
+"""Seconds that a thing which must happen may take on a machine that is busy with other things."""
+
+
+class Fifo:
+    """A named pipe that is open at both ends as long as the test runs: opening it never blocks anybody.
+
+    One of the two directions is used: the test says `go` and a script does `read x < path`; or a script does
+    `echo $$ > path` and the test awaits `line`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def go(self, count: int = 1) -> None:
+        """Lets that many readers go on."""
+        os.write(self._descriptor, b"go\n" * count)
+
+    async def line(self) -> str:
+        """The next line that somebody wrote."""
+        with trio.fail_after(PATIENCE):
+            while b"\n" not in self._buffer:
+                try:
+                    self._buffer += os.read(self._descriptor, 65536)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_readable(self._descriptor)
+        first, _, self._buffer = self._buffer.partition(b"\n")
+        return first.decode()
+
+    async def pid(self) -> int:
+        """The next line, a process id."""
+        return int(await self.line())
+
+    def silent(self) -> bool:
+        """True when nobody wrote anything more."""
+
+        with contextlib.suppress(BlockingIOError):
+            self._buffer += os.read(self._descriptor, 65536)
+        return not self._buffer
+
+
+def sh(script: str, *options: str) -> tuple[str, ...]:
+    """A request's arguments: options, and a shell script for a compiler."""
+    return (*options, "--", "/bin/sh", "-c", script)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started itself."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def links(pid: int) -> list[str]:
+    """What a process's open descriptors are."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(link.readlink()))
+    return found
+
+
+def entries(directory: Path) -> list[str]:
+    """The names in a directory."""
+    return sorted(os.listdir(directory))  # noqa: PTH208 - names are what is wanted
+
+
+async def gone(pid: int) -> None:
+    """Waits for the end of a process that need not be a child."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        with trio.fail_after(PATIENCE):
+            await trio.lowlevel.wait_readable(pidfd)
+    finally:
+        os.close(pidfd)
