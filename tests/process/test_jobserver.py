@@ -171,3 +171,13 @@ def test_a_jobservers_tokens(tmp_path: Path) -> None:
         for _ in range(2):
             jobserver.put_back()
         assert os.read(jobserver.descriptor, 10) == b"++"
+
+
+def test_a_state_directory_with_a_blank_in_its_name_can_be_reached(tmp_path: Path) -> None:
+    directory = tmp_path / "a directory"
+    directory.mkdir()
+    with contextlib.closing(Jobserver.create(directory, 3)) as jobserver:
+        outer = Jobserver.outer(jobserver.environment)
+        assert outer is not None
+        with contextlib.closing(outer):
+            assert len(os.read(outer.descriptor, 10)) == 3

@@ -104,9 +104,7 @@ def test_missing_file_and_not_an_archive(tmp_path: Path) -> None:
     flips=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=6),
     end=st.integers(0, len(GOOD)) | st.just(len(GOOD)),
 )
-def test_I9_damage_never_raises_anything_else(
-    tmp_path: Path, flips: list[tuple[int, int]], end: int
-) -> None:
+def test_I9_damage_never_raises_anything_else(tmp_path: Path, flips: list[tuple[int, int]], end: int) -> None:
     damaged = bytearray(GOOD)
     for at, value in flips:
         damaged[at] = value

@@ -6,6 +6,7 @@ job's end is reported only when its processes are gone.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -36,13 +37,14 @@ class Job:
     Attributes:
         run: the wrapper's view of it.
         name: for pictures.
-        stage: its private directory.
+        stage: its private directory, if its plan has use for one; made with its parents when the job starts, because
+            whoever cleans up temporary files may have taken them (I13).
         early_text: output until the early outputs were complete; None until then.
         text: the rest of its output.
         outcome: how it ended.
         holds_early: early requests are answered at the end only.
         after: it may start only then; None: at once.
-        gone: set when no process of it is left.
+        gone: set when no process of it is left, and nobody is being answered from it.
     """
 
     run: Run
@@ -96,7 +98,14 @@ class Jobs:
         return self._jobs[job]
 
     def submit(
-        self, claim: Claim, want: pipelines.Want, fingerprint: str | None, outputs: Iterable[str], job: Job
+        self,
+        claim: Claim,
+        want: pipelines.Want,
+        fingerprint: str | None,
+        outputs: Iterable[str],
+        job: Job,
+        *,
+        home: bool,
     ) -> trio.MemoryReceiveChannel[pipelines.Action]:
         """Attaches a request; the channel will bring one action that answers it.
 
@@ -106,10 +115,11 @@ class Jobs:
             fingerprint: likewise.
             outputs: likewise.
             job: the run to start if there is none to join.
+            home: see `Pipelines.request`.
         """
         sender, receiver = trio.open_memory_channel[pipelines.Action](1)
         self._answers[claim] = sender
-        number, actions = self.pipelines.request(claim, want, fingerprint, frozenset(outputs))
+        number, actions = self.pipelines.request(claim, want, fingerprint, frozenset(outputs), home=home)
         if number in self._jobs:
             self._jobs[number].holds_early |= job.holds_early
             self._trace.instant("join", job=number, label=job.name, want=want.value)
@@ -147,7 +157,10 @@ class Jobs:
                 case pipelines.Kill(number):
                     self._jobs[number].kill(at_once=self._closing)
                 case pipelines.Forget(number):
-                    self._nursery.start_soon(trio.to_thread.run_sync, _remove, self._jobs.pop(number).stage)
+                    forgotten = self._jobs.pop(number)
+                    forgotten.gone.set()
+                    if forgotten.run.plan.places:
+                        self._nursery.start_soon(trio.to_thread.run_sync, _remove, forgotten.stage)
                 case _ if action.claim in self._answers:
                     self._answers[action.claim].send_nowait(action)
                 case _:
@@ -174,7 +187,6 @@ class Jobs:
             self._token_wait.cancel()  # the implicit token comes back without the fifo's telling
         self._slots.withdraw(number)
         self._admit()
-        job.gone.set()
         self._perform(self.pipelines.ended(number, ok=job.outcome.exit_code == 0))
 
     def _admit(self) -> None:
@@ -227,16 +239,17 @@ def _run(job: Job, early: Callable[[str], None]) -> tuple[Outcome, str]:
     """Runs in a thread: the job's events from start to end; returns its outcome and the text that is left."""
     text = BoundedText()
     try:
-        job.stage.mkdir(parents=True)  # whoever cleans up temporary files may have taken its parent (I13)
-        for event in job.run.events():
-            match event:
-                case Text():
-                    text.append(event.data)
-                case Early():
-                    early(text.result())
-                    text = BoundedText()
-                case Ended():
-                    return event.outcome, text.result()
+        # Closed here: an exception would hold the generator, and the processes that it ends when it is closed.
+        with contextlib.closing(job.run.events()) as events:
+            for event in events:
+                match event:
+                    case Text():
+                        text.append(event.data)
+                    case Early():
+                        early(text.result())
+                        text = BoundedText()
+                    case Ended():
+                        return event.outcome, text.result()
     except HeadstartError as error:
         return Outcome(exit_code=error.exit_code, message=str(error)), text.result()
     except OSError as error:

@@ -9,7 +9,8 @@ may come in any order, any number of times; `TRANSITIONS` says what each means i
 
 Ownership: a job owns the output paths of the requests that attached to it. A request for a path that a job with another
 fingerprint owns says that the older job's result is not wanted any more: it is superseded. Its processes are
-killed, requests that still wait for it are told so, and the new job starts when the old one's processes are gone (I5).
+killed, requests that still wait for it are told so, and the new job starts when the old one's processes are gone and
+nobody is being answered from it any more, who could still publish its outputs over the new ones (I5).
 
 Memory: a finished job is kept until both halves were answered. A failure is told once to each half, so that it is
 not compiled twice; the same half asked again is a new try. What nobody comes for (an early half whose full half was
@@ -145,7 +146,7 @@ class IllegalEventError(Exception):
 
 @frozen
 class Start:
-    """Run this job's compiler, when the jobs in `after` are gone."""
+    """Run this job's compiler, when the jobs in `after` are forgotten: gone, and nobody publishes their outputs."""
 
     job: JobId
     after: tuple[JobId, ...]
@@ -202,6 +203,7 @@ Action = Start | Kill | AnswerEarly | AnswerEnd | AnswerCancelled | AnswerSupers
 class _Job:
     id: JobId
     fingerprint: str | None
+    home: Claim | None = None
     state: State = State.QUEUED
     waiting: dict[Claim, Want] = Factory(dict)
     answering: dict[Claim, Want] = Factory(dict)
@@ -247,7 +249,13 @@ class Pipelines:
         return known is not None and Want.EARLY in known.waiting.values()
 
     def request(
-        self, claim: Claim, want: Want, fingerprint: str | None, outputs: Collection[str]
+        self,
+        claim: Claim,
+        want: Want,
+        fingerprint: str | None,
+        outputs: Collection[str],
+        *,
+        home: bool = False,
     ) -> tuple[JobId, list[Action]]:
         """Attaches a request to a job, a new one if there is none to join.
 
@@ -256,6 +264,7 @@ class Pipelines:
             want: the half that it wants.
             fingerprint: of the job; None for work that is never joined (ALONE).
             outputs: every path that the request declares, in one canonical spelling.
+            home: a new job runs in this request's own directory, which is taken away with its answer (I8).
         """
         joined = self._joined(fingerprint, want)
         actions: list[Action] = []
@@ -263,11 +272,12 @@ class Pipelines:
         for older in {id(owner): owner for path in outputs if (owner := self._owners.get(path))}.values():
             if older is not joined:
                 actions += self._abandon(older, superseded=True)
-                if older.state is State.ENDING:
+                if older.id in self._jobs:  # it ends, or somebody is still being answered from it
                     after.append(older.id)
         if joined is None:
             self._last += 1
             job = _Job(JobId(self._last), fingerprint if want is not Want.ALONE else None)
+            job.home = claim if home else None
             self._jobs[job.id] = job
             if job.fingerprint is not None:
                 if (twin := self._joinable.get(job.fingerprint)) is not None:
@@ -300,17 +310,17 @@ class Pipelines:
         """The host does not want this request any more.
 
         The job goes on when another request waits for it; otherwise it is killed, and the cancel is acknowledged
-        when its processes are gone.
+        when its processes are gone. So is the cancel of the request in whose directory the job runs, always.
         """
         job = self._attached.get(claim)
         if job is None or claim not in job.waiting:
             return []
         del job.waiting[claim]
-        if job.waiting or job.state in ENDED:
+        if job.state in ENDED or (job.waiting and claim != job.home):
             del self._attached[claim]
             return [AnswerCancelled(claim)]
         job.cancelled.append(claim)
-        return self._abandon(job, superseded=False)
+        return [] if job.waiting else self._abandon(job, superseded=False)
 
     def answered(self, claim: Claim) -> list[Action]:
         """A request that was told to be answered needs the job's files no longer."""
@@ -341,15 +351,19 @@ class Pipelines:
             case Reaction.ANSWER_ALL:
                 for waiting in list(job.waiting):
                     yield self._answer(job, waiting)
+                yield from self._settle(job)
             case Reaction.KILL:
                 yield Kill(job.id)
             case Reaction.SETTLE:
-                for settled in (*job.cancelled, *job.superseded):
-                    self._attached.pop(settled, None)
-                yield from map(AnswerCancelled, job.cancelled)
-                yield from map(AnswerSuperseded, job.superseded)
+                yield from self._settle(job)
             case _:
                 pass
+
+    def _settle(self, job: _Job) -> Iterator[Action]:
+        for settled in (*job.cancelled, *job.superseded):
+            self._attached.pop(settled, None)
+        yield from map(AnswerCancelled, job.cancelled)
+        yield from map(AnswerSuperseded, job.superseded)
 
     def _answer(self, job: _Job, claim: Claim) -> Action:
         want = job.answering[claim] = job.waiting.pop(claim)

@@ -26,8 +26,8 @@ from headstart_worker.messages import Input, WorkRequest
 from headstart_worker.pipelines import Want
 from headstart_worker.trace import REQUESTS_TRACK
 from headstart_worker.tracing import TraceFile
+from headstart_wrapper import encoding, stats
 from headstart_wrapper import options as grammar
-from headstart_wrapper import stats
 from headstart_wrapper.errors import HeadstartError, RequestError
 from headstart_wrapper.fingerprint import fingerprint, relevant_inputs
 from headstart_wrapper.job import Job as JobOptions
@@ -81,6 +81,7 @@ class _Prepared:
     fingerprint: str | None
     outputs: frozenset[str]
     holds_early: bool
+    home: bool
     warning: str
 
     def alone(self) -> _Prepared:
@@ -131,7 +132,10 @@ class Requests:
         try:
             if not admission.is_wanted():
                 return None
-            prepared = await trio.to_thread.run_sync(self._prepare, request, admission.claim)
+            # It only reads, and what it reads may never end: the worker's own end does not wait for it (I3).
+            prepared = await trio.to_thread.run_sync(
+                self._prepare, request, admission.claim, abandon_on_cancel=True
+            )
             await admission.turn.wait()
             if not admission.is_wanted():
                 return None
@@ -143,10 +147,13 @@ class Requests:
     def _prepare(self, request: WorkRequest, claim: Claim) -> _Prepared:
         root = self._directory(request)
         options = grammar.parse(
-            grammar.expand(request.arguments, lambda path: Path(root, path).read_text("utf-8")),
+            grammar.expand(request.arguments, lambda path: Path(root, path).read_bytes().decode("utf-8")),
             base=self._options,
             request=True,
         )
+        if encoding.is_misread(options.encoding_check):
+            inputs = (evolve(item, path=encoding.read_back(item.path)) for item in request.inputs)
+            request = evolve(request, inputs=tuple(inputs))
         job = grammar.check(options)
         stage = self._state / str(claim)
         run = Run(
@@ -174,6 +181,7 @@ class Requests:
             ),
             # Singleplex hosts wait for silence after an answer, and a sandbox is taken back with it.
             holds_early=request.request_id == 0 or bool(request.sandbox_dir),
+            home=bool(request.sandbox_dir),
             warning=message_line(warning) if (warning := grammar.weaker_sandbox(options)) else "",
         )
 
@@ -213,10 +221,12 @@ class Requests:
         executable = find_executable(
             run.job.command[0], cwd=root, path={**self._env, **dict(run.job.env)}.get("PATH")
         )
+        # Substituted values count, the place of the directory does not; no command can hold what stands for it.
+        named = job.substituted("\0")
         return fingerprint(
             compiler=compiler_identity(executable),
-            command=job.command,
-            env=job.env,
+            command=named.command,
+            env=named.env,
             inputs=self._digests.of_inputs((item for item in declared if item.path in kept), cwd=root),
         )
 
@@ -237,7 +247,9 @@ class Requests:
             holds_early=prepared.holds_early,
             after=after,
         )
-        return self._jobs.submit(claim, prepared.want, prepared.fingerprint, prepared.outputs, job)
+        return self._jobs.submit(
+            claim, prepared.want, prepared.fingerprint, prepared.outputs, job, home=prepared.home
+        )
 
     async def _settle(
         self, prepared: _Prepared, actions: trio.MemoryReceiveChannel[pipelines.Action], claim: Claim

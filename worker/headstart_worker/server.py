@@ -90,6 +90,7 @@ class Server:
                         self._admit(request, tasks)
                     tasks.cancel_scope.cancel()
             finally:
+                self._jobs.shut_down()  # first: the host may be slow to read, and has a second for everything
                 self._out.close()
                 writing.cancel_scope.deadline = trio.current_time() + _FLUSH_SECONDS
 
@@ -126,7 +127,8 @@ class Server:
         task = self._tasks[claim]
         # Requests attach to jobs in the order in which they were read, whichever was prepared first: the newer
         # one supersedes the older one, never the other way round.
-        turn, self._last_attached = self._last_attached, task.attached
+        turn, self._last_attached = self._last_attached, trio.Event()
+        tasks.start_soon(_pass_turn, turn, task.attached, self._last_attached)
         tasks.start_soon(self._answer, claim, task, turn, after, tasks)
 
     async def _answer(
@@ -141,6 +143,9 @@ class Server:
         )
         try:
             answer = await self._requests.answer(task.request, admission)
+            if after is not None:
+                # A request that never came to a job did not wait for it, and whoever waits for this one must.
+                await after.wait()
         finally:
             # Also when the worker ends: whoever waits for this must come to its own end.
             task.over.set()
@@ -151,6 +156,13 @@ class Server:
             self._out.send_nowait(_response(task.request.request_id, answer, cancelled=cancelled))
         if settlement.next is not None:
             self._start(settlement.next, None, tasks)
+
+
+async def _pass_turn(turn: trio.Event, attached: trio.Event, following: trio.Event) -> None:
+    """A request that fails before its turn does not let the next one overtake those before it."""
+    await turn.wait()
+    await attached.wait()
+    following.set()
 
 
 def _response(request_id: int, answer: Answer, *, cancelled: bool) -> WorkResponse:

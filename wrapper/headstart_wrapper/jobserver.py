@@ -69,7 +69,11 @@ class Jobserver:
             raise MachineError(
                 f"cannot make the jobserver's fifo {path}: {error.strerror}; choose another place with --state-dir"
             ) from error
-        jobserver = cls(_open(str(path)), str(path), tokens=tokens)
+        descriptor = _open(str(path))
+        # The variable is split at blanks; a way to the fifo that has none goes through the descriptor.
+        blank = any(character.isspace() for character in str(path))
+        reached = f"/proc/{os.getpid()}/fd/{descriptor}" if blank else str(path)
+        jobserver = cls(descriptor, reached, tokens=tokens)
         jobserver._refill()
         return jobserver
 

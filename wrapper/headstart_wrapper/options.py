@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from headstart_wrapper import encoding
 from headstart_wrapper.errors import RequestError
 from headstart_wrapper.job import Job, Phase, Sandbox
 
@@ -35,6 +36,7 @@ class Options:
         worker_files: inputs below these prefixes are the worker's own files, not the job's.
         trace: file for trace events.
         sandbox, sandbox_unavailable: the check that was asked for, and what to do when it cannot be had.
+        encoding_check: the known character as it arrived; see `encoding`.
         help, version: print and exit.
         job: the job's own options and command.
     """
@@ -47,6 +49,7 @@ class Options:
     trace: str | None = None
     sandbox: Sandbox = Sandbox.OFF
     sandbox_unavailable: str = "fail"
+    encoding_check: str = ""
     help: bool = False
     version: bool = False
     job: Job = field(factory=Job)
@@ -163,6 +166,7 @@ OPTIONS: tuple[Option, ...] = (
         "fail|warn",
         "what to do when the sandbox asked for cannot be had",
     ),
+    Option(encoding.OPTION, _text, "é", "tells whether the host takes UTF-8 for Latin-1, so that we undo it"),
     Option("--trace", _text, "FILE", "write trace events, JSON", startup=True),
     Option("--persistent-worker", None, "", "serve requests on stdin and stdout", startup=True),
     Option(
@@ -254,7 +258,7 @@ def parse(arguments: Sequence[str], *, base: Options | None = None, request: boo
     """
     base = base or Options()
     values: dict[str, Any] = {}
-    rest = list(arguments)
+    rest = encoding.read_back_arguments(arguments)
     while rest:
         argument = rest.pop(0)
         if argument == "--":

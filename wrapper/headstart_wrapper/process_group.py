@@ -34,7 +34,12 @@ from pathlib import Path
 from typing import Protocol, final
 
 from headstart_wrapper import spawner
-from headstart_wrapper.errors import CommandNotExecutableError, CommandNotFoundError, MachineError
+from headstart_wrapper.errors import (
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    MachineError,
+    RequestError,
+)
 
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 """Where commands are looked for when the job's environment has no PATH; hosts start workers without one."""
@@ -122,6 +127,7 @@ class ProcessGroup:
 
         Raises:
             CommandNotFoundError, CommandNotExecutableError: see `find_executable`.
+            RequestError: a word holds what no command can have.
             MachineError: the kernel cannot start it: no memory, no process ids, an argument list that is too long.
         """
         if not os.path.isdir(cwd):  # noqa: PTH112 - hot path
@@ -137,6 +143,10 @@ class ProcessGroup:
             if error.errno == errno.ENOENT:
                 raise CommandNotFoundError(
                     f"the command {argv[0]} names an interpreter that does not exist; look at its first line"
+                ) from error
+            if error.errno == errno.EINVAL:
+                raise RequestError(
+                    f"a word or variable of the command {argv[0]!r} holds a NUL, or is no text; no command can have it"
                 ) from error
             if error.errno == errno.E2BIG:
                 raise MachineError(
@@ -163,26 +173,25 @@ class ProcessGroup:
             False when something still lives after `seconds` (a process in uninterruptible sleep).
         """
         deadline = time.monotonic() + seconds
-        while True:
-            self.signal(signal.SIGKILL)
-            members = list(self._members())
-            if not members:
-                return True
-            try:
-                for member in members:
-                    if not _await_exit(member, deadline - time.monotonic()):
-                        return False
-            finally:
-                for member in members:
-                    os.close(member)
+        # Once is enough: the kernel forks no process that has a fatal signal pending, so nobody joins after this.
+        self.signal(signal.SIGKILL)
+        with contextlib.ExitStack() as stack:
+            members = []
+            for member in self._members():
+                stack.callback(os.close, member)
+                members.append(member)
+            return all(_await_exit(member, deadline - time.monotonic()) for member in members)
 
     def _members(self) -> Iterator[int]:
-        """A pidfd for each living process of the group but the leader."""
+        """A pidfd for each process of the group but the leader; one that is dead is ready at once.
+
+        Zombies too: a process whose first thread has exited looks like one while its other threads still write.
+        """
         for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
-            if entry.isdecimal() and int(entry) != self.pid and _living_in_group(entry, self.pid):
+            if entry.isdecimal() and int(entry) != self.pid and _in_group(entry, self.pid):
                 with contextlib.suppress(ProcessLookupError):
                     pidfd = os.pidfd_open(int(entry))
-                    if _living_in_group(entry, self.pid):
+                    if _in_group(entry, self.pid):
                         yield pidfd
                     else:
                         os.close(pidfd)
@@ -197,14 +206,14 @@ class ProcessGroup:
             os.close(self.pidfd)
 
 
-def _living_in_group(pid: str, group: int) -> bool:
+def _in_group(pid: str, group: int) -> bool:
     try:
         status = Path("/proc", pid, "stat").read_bytes()
     except OSError:
         return False
     # proc(5): the name stands in brackets and may hold anything; after it come state, parent and group.
-    state, _, pgrp, *_ = status[status.rindex(b")") + 2 :].split(b" ", 3)
-    return int(pgrp) == group and state not in {b"Z", b"X"}
+    _state, _parent, pgrp, *_ = status[status.rindex(b")") + 2 :].split(b" ", 3)
+    return int(pgrp) == group
 
 
 def _await_exit(pidfd: int, seconds: float) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import posixpath
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -138,7 +138,7 @@ class Run:
         """Sends a signal to the job's group, from any thread."""
         self._supervisor.forward(number)
 
-    def events(self) -> Iterator[RunEvent]:
+    def events(self) -> Generator[RunEvent, None, None]:
         """Runs the job; the last event is `Ended`.
 
         Raises:

@@ -14,6 +14,7 @@ its group can be signalled until then. Not here: signals to a group that a job's
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import signal
@@ -52,17 +53,22 @@ def start_leader(argv: list[str], executable: str, env: dict[str, str], streams:
         The leader's process id, which is its group's id.
 
     Raises:
-        OSError: the kernel's reason.
+        OSError: the kernel's reason; EINVAL for words that no command can have.
     """
-    return os.posix_spawn(
-        executable,
-        argv,
-        env,
-        file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(streams)],
-        setpgroup=0,
-        setsigmask=(),
-        setsigdef=_IGNORED_BY_PYTHON,
-    )
+    try:
+        return os.posix_spawn(
+            executable,
+            argv,
+            env,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(streams)
+            ],
+            setpgroup=0,
+            setsigmask=(),
+            setsigdef=_IGNORED_BY_PYTHON,
+        )
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error)) from error
 
 
 def reap_leader(pid: int) -> Reaped:
@@ -131,13 +137,15 @@ def serve(connection: socket.socket) -> None:
                 if verb == "start":
                     pid = _start(argument, descriptors)
                     leaders.add(pid)
-                    pidfd = [os.pidfd_open(pid)]
+                    pidfd = [os.pidfd_open(pid)]  # fails only without descriptors; then it dies with us
                     answer = pid
                 else:
                     answer = reap_leader(argument)
                     leaders.discard(argument)
             except OSError as error:
                 answer = ("failed", error.errno)
+            except ValueError:  # a directory's name that no directory can have
+                answer = ("failed", errno.EINVAL)
             send_message(connection, answer, pidfd)
             for descriptor in descriptors + pidfd:
                 os.close(descriptor)

@@ -29,6 +29,9 @@ DRAIN_SECONDS: Final = 0.05
 """After the leader's exit all that it wrote is in the pipes already; this is for a reader to see their end, which an
 escaped background process could hold open for ever (measured: the sweep closes them within a millisecond)."""
 
+_LATE_READS: Final = 16
+"""Chunks read after that time: all that a pipe holds (1 MiB at most), for a slow reader; not what an escapee goes on to write."""
+
 EMPTY_SECONDS: Final = 0.8
 """How long killed processes may take to be gone; a worker has one second in all."""
 
@@ -135,8 +138,10 @@ class Supervisor:
     def _listening(self) -> Iterator[int]:
         """A descriptor that is readable when somebody asked for something; at once if it was before the start."""
         with self._lock:
-            pending = self._wanted is not None or bool(self._forward)
-            self._wake = wake = os.eventfd(int(pending), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._wake = wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            # Looked at after the descriptor is known: a signal handler may come between any two lines.
+            if self._wanted is not None or self._forward:
+                self._wake_up()
         try:
             yield wake
         finally:
@@ -167,9 +172,15 @@ class Supervisor:
                 yield from self._drain(streams)
             finally:
                 # A job that was stopped is acknowledged as dead (I2); one that ended is merely swept.
-                if self._wanted is not None or self._timed_out or self._lifecycle.state is not State.REAPED:
-                    group.await_empty(seconds=EMPTY_SECONDS)
-                status, user, system, peak = group.reap()
+                try:
+                    if (
+                        self._wanted is not None
+                        or self._timed_out
+                        or self._lifecycle.state is not State.REAPED
+                    ):
+                        group.await_empty(seconds=EMPTY_SECONDS)
+                finally:
+                    status, user, system, peak = group.reap()
             yield Exited(
                 status=status,
                 usage=Usage(user=user, system=system, wall=wall, peak_memory=peak, spawn=spawned),
@@ -234,7 +245,11 @@ class Supervisor:
         poll = select.poll()
         for descriptor in streams.readers:
             poll.register(descriptor, select.POLLIN)
-        while streams.readers and (ready := poll.poll(_milliseconds_until([deadline]))):
+        late = 0
+        while (
+            late < _LATE_READS and streams.readers and (ready := poll.poll(_milliseconds_until([deadline])))
+        ):
+            late += time.monotonic() >= deadline
             for descriptor, _ in ready:
                 yield from streams.read(descriptor)
                 if descriptor not in streams.readers:
