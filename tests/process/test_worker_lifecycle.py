@@ -160,16 +160,20 @@ async def test_I13_a_killed_workers_directory_is_swept_by_the_next(worker: Worke
     assert entries(state) == []
 
 
+@pytest.mark.rustc
 async def test_I13_a_state_directory_that_vanishes_is_made_again(
     worker: Worker, workspace: Path, state: Path
 ) -> None:
+    (workspace / "lib.rs").write_text("pub fn answer() -> u32 { 42 }")
+    rustc = ("--", "rustc", "--crate-name=x", "--crate-type=lib", "--emit=metadata,link", "lib.rs")
     async with worker() as host:
         await host.work(sh("true"))
         await trio.to_thread.run_sync(shutil.rmtree, state)
         assert (await host.work(sh("echo again"))).output == "again\n"
-        early = ("--phase=early", "--early-output=out/early")
-        assert (await host.work(sh("echo x > out/early", *early))).exit_code == 0
-        assert entries(workspace / "out") == ["early"]
+        early = await host.work(("--phase=early", "--early-output=libx.rmeta", *rustc))
+        full = await host.work(("--phase=full", "--early-output=libx.rmeta", "--output=libx.rlib", *rustc))
+        assert (early.exit_code, full.exit_code) == (0, 0), early.output + full.output
+    assert {"libx.rlib", "libx.rmeta"} <= set(entries(workspace))
     assert entries(state) == []
 
 
@@ -197,3 +201,11 @@ async def test_the_tag_reaches_jobs(worker: Worker, tag: str, fifo: MakeFifo) ->
     async with worker() as host:
         await host.send(WorkRequest(1, sh(f"echo $$ > {pids}; exec sleep 1000")))
         assert await pids.pid() in living(tag)
+
+
+async def test_a_trace_that_cannot_be_written_costs_the_trace_only(worker: Worker) -> None:
+    async with worker("proto", "--trace=/dev/full") as host:
+        assert (await host.work(sh("echo on"))).output == "on\n"
+        ended = await host.finish()
+    assert ended.exit_code == 0
+    assert "the trace ends here" in ended.stderr

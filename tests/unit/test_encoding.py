@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,9 +21,10 @@ def test_a_misread_text_is_read_back(text: str) -> None:
     assert encoding.read_back(misread(text)) == text
 
 
-@given(st.lists(st.text(UTF_8)))
-def test_a_misread_command_line_is_read_back(words: list[str]) -> None:
-    line = ["--encoding-check=é", "--env=NAME=Grüße", "--", "cc", *words]
+@pytest.mark.parametrize("check", [["--encoding-check=é"], ["--encoding_check", "é"]])
+@given(words=st.lists(st.text(UTF_8)))
+def test_a_misread_command_line_is_read_back(check: list[str], words: list[str]) -> None:
+    line = [*check, "--env=NAME=Grüße", "--", "cc", *words]
     assert parse(list(map(misread, line))).job == parse(line).job
 
 

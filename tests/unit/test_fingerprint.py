@@ -48,6 +48,13 @@ def test_the_order_of_variables_and_inputs_does_not_count(job: dict[str, Any], r
     assert fingerprint(**job) == fingerprint(**other)
 
 
+def test_I7_what_has_to_be_complete_for_the_early_half_counts() -> None:
+    base: dict[str, Any] = {"compiler": b"cc", "command": ["cc"], "env": [], "inputs": []}
+    names = {fingerprint(early_outputs=early, **base) for early in ([], ["a"], ["b"], ["a", "b"])}
+    assert len(names) == 4
+    assert fingerprint(early_outputs=["b", "./a"], **base) == fingerprint(early_outputs=["a", "b"], **base)
+
+
 def test_I7_the_order_of_words_counts() -> None:
     base: dict[str, Any] = {"compiler": b"cc", "env": [], "inputs": []}
     assert fingerprint(command=["a", "b"], **base) != fingerprint(command=["b", "a"], **base)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
-from typing import final
+from typing import Final, final
 
 from blake3 import blake3
 
@@ -12,6 +13,10 @@ from headstart_worker.messages import Input
 
 MISSING = b"missing"
 """Stands for the content of a file that is not there; no hash is seven bytes long."""
+
+_SETTLED_NANOSECONDS: Final = 1_000_000_000
+"""A file that was changed just now may be changed again within one tick of its clock, which no stamp would show; file
+systems' ticks are a hundredth of this or less."""
 
 
 @final
@@ -38,7 +43,8 @@ class Digests:
                 digest = blake3(file.read()).digest()
         except OSError:
             return MISSING
-        self._known[path] = stamp, digest
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NANOSECONDS:
+            self._known[path] = stamp, digest
         return digest
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import final
@@ -255,7 +256,14 @@ def _run(job: Job, early: Callable[[str], None]) -> tuple[Outcome, str]:
     except OSError as error:
         message = f"the job could not be run: {error}; is the disk full, or the state directory gone?"
         return Outcome(exit_code=125, message=message), text.result()
+    except Exception:  # noqa: BLE001 - a bug of ours costs one job, not the worker
+        return Outcome(exit_code=125, message=bug_report()), text.result()
     raise AssertionError("a run ends with Ended")
+
+
+def bug_report() -> str:
+    """What to say about the exception that is being handled."""
+    return f"this is a bug in process-wrapper; please report it with\n{traceback.format_exc().rstrip()}"
 
 
 def _remove(directory: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import final
@@ -20,7 +19,7 @@ from attrs import evolve, frozen
 
 from headstart_worker import pipelines
 from headstart_worker.digests import Digests, compiler_identity
-from headstart_worker.jobs import Job, Jobs
+from headstart_worker.jobs import Job, Jobs, bug_report
 from headstart_worker.ledger import Claim
 from headstart_worker.messages import Input, WorkRequest
 from headstart_worker.pipelines import Want
@@ -123,8 +122,7 @@ class Requests:
         except HeadstartError as error:
             return Answer(error.exit_code, message_line(str(error)))
         except Exception:  # noqa: BLE001 - a bug of ours costs one request, not the worker
-            report = f"this is a bug in process-wrapper; please report it with\n{traceback.format_exc()}"
-            return Answer(RequestError.exit_code, message_line(report))
+            return Answer(RequestError.exit_code, message_line(bug_report()))
 
     async def _attach(
         self, request: WorkRequest, admission: Admission
@@ -227,6 +225,7 @@ class Requests:
             compiler=compiler_identity(executable),
             command=named.command,
             env=named.env,
+            early_outputs=job.early_outputs,
             inputs=self._digests.of_inputs((item for item in declared if item.path in kept), cwd=root),
         )
 

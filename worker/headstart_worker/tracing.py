@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TextIO, final
 
 from headstart_worker.trace import Trace
 from headstart_wrapper.errors import RequestError
+from headstart_wrapper.standalone import say
 
 
 @final
@@ -29,7 +32,7 @@ class TraceFile:
                 self._file = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by __exit__
             except OSError as error:
                 raise RequestError(f"the trace file {path} cannot be written: {error.strerror}") from error
-            self._file.write(self._trace.begin(time.monotonic()))
+            self._write(lambda: self._trace.begin(time.monotonic()))
 
     def __enter__(self) -> Self:
         return self
@@ -40,15 +43,24 @@ class TraceFile:
 
     def span(self, name: str, track: int, start: float, end: float, **args: Any) -> None:
         """See `Trace.span`."""
-        if self._file is not None:
-            self._file.write(self._trace.span(name, track, start, end, **args))
+        self._write(lambda: self._trace.span(name, track, start, end, **args))
 
     def instant(self, name: str, **args: Any) -> None:
         """See `Trace.instant`; the moment is now."""
-        if self._file is not None:
-            self._file.write(self._trace.instant(name, time.monotonic(), **args))
+        self._write(lambda: self._trace.instant(name, time.monotonic(), **args))
 
     def counter(self, name: str, moment: float, value: int) -> None:
         """See `Trace.counter`."""
-        if self._file is not None:
-            self._file.write(self._trace.counter(name, moment, value))
+        self._write(lambda: self._trace.counter(name, moment, value))
+
+    def _write(self, event: Callable[[], str]) -> None:
+        """Writes one event; a trace that cannot be written ends, the jobs that it tells of go on."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(event())
+        except OSError as error:
+            say(f"the trace ends here, it cannot be written: {error.strerror}")
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None

@@ -8,7 +8,7 @@ character, `--encoding-check=é`; when that arrives in two, everything beside it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 OPTION: Final = "--encoding-check"
@@ -31,9 +31,17 @@ def read_back(text: str) -> str:
 
 def read_back_arguments(arguments: Sequence[str]) -> list[str]:
     """What was meant by expanded arguments; as they are, unless their check before `--` says that they are misread."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    prefix = f"{OPTION}="
-    checks = [argument.removeprefix(prefix) for argument in arguments[:end] if argument.startswith(prefix)]
-    if not any(map(is_misread, checks)):
+    checks = set(_checks(arguments))
+    if not any(is_misread(arguments[at].rpartition("=")[2]) for at in checks):
         return list(arguments)
-    return [argument if argument.startswith(prefix) else read_back(argument) for argument in arguments]
+    return [text if at in checks else read_back(text) for at, text in enumerate(arguments)]
+
+
+def _checks(arguments: Sequence[str]) -> Iterator[int]:
+    """Where values of the option stand, in any of its spellings."""
+    for at, argument in enumerate(arguments):
+        if argument == "--":
+            return
+        spelled, equals, _ = argument.partition("=")
+        if spelled.replace("_", "-") == OPTION:
+            yield at if equals else min(at + 1, len(arguments) - 1)

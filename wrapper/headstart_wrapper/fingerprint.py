@@ -28,14 +28,16 @@ def encode(
     command: Sequence[str],
     env: Iterable[tuple[str, str]],
     inputs: Iterable[tuple[str, bytes]],
+    early_outputs: Sequence[str] = (),
 ) -> bytes:
     """The canonical encoding: each list with its count, each string with its length, sets sorted."""
     encoding: list[bytes] = []
     _put(encoding, _FORMAT)
     _put(encoding, compiler)
-    _put(encoding, len(command).to_bytes(8, "little"))
-    for word in command:
-        _put(encoding, word.encode("utf-8", "surrogateescape"))
+    for words in (command, sorted(map(posixpath.normpath, early_outputs))):
+        _put(encoding, len(words).to_bytes(8, "little"))
+        for word in words:
+            _put(encoding, word.encode("utf-8", "surrogateescape"))
     for pairs in (
         sorted(
             (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
@@ -56,6 +58,7 @@ def fingerprint(
     command: Sequence[str],
     env: Iterable[tuple[str, str]],
     inputs: Iterable[tuple[str, bytes]],
+    early_outputs: Sequence[str] = (),
 ) -> str:
     """Names a job by its content.
 
@@ -64,8 +67,10 @@ def fingerprint(
         command: the command as requested, before `${KEY}` is replaced, without our options.
         env: the child's environment, as far as a request or the worker's own start sets it.
         inputs: every declared input that counts (see `relevant_inputs`), with an opaque digest.
+        early_outputs: what has to be complete for the early half to be answered.
     """
-    return blake3(encode(compiler=compiler, command=command, env=env, inputs=inputs)).hexdigest()
+    encoding = encode(compiler=compiler, command=command, env=env, inputs=inputs, early_outputs=early_outputs)
+    return blake3(encoding).hexdigest()
 
 
 def relevant_inputs(

@@ -36,6 +36,8 @@ class HelperSpawner:
             self._connected()
 
     def _connected(self) -> socket.socket:
+        if self._process is not None and self._process.poll() is not None:
+            self._close()  # it died while it had nothing to do: nothing is lost with it
         if self._connection is None:
             ours, theirs = socket.socketpair()
             with theirs:

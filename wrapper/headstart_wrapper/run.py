@@ -93,7 +93,7 @@ class Run:
             early_outputs=job.early_outputs,
             pipelined=job.phase is not None,
             stage=stage,
-            read=lambda path: Path(cwd, path).read_text("utf-8"),
+            read=lambda path: Path(cwd, path).read_bytes().decode("utf-8"),
             directory=cwd,
         )
         self._texts = {place(output, cwd) for output in self.plan.text_outputs}

@@ -151,7 +151,10 @@ def serve(connection: socket.socket) -> None:
                 os.close(descriptor)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         for pid in leaders:
-            os.killpg(pid, signal.SIGKILL)
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except OSError:
+                continue
         for pid in leaders:
             os.waitpid(pid, 0)
 

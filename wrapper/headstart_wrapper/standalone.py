@@ -31,8 +31,8 @@ def say(message: str) -> None:
 
 
 def read_params(path: str) -> str:
-    """Reads a params file for the grammar."""
-    return Path(path).read_text("utf-8")
+    """Reads a params file for the grammar: raw, a carriage return is part of its line."""
+    return Path(path).read_bytes().decode("utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -96,11 +96,12 @@ def run_job(job: Job) -> Outcome:
 
 
 def _relay(run: Run) -> Outcome:
-    for event in run.events():
-        if isinstance(event, Text):
-            _write(event, run)
-        elif isinstance(event, Ended):
-            return event.outcome
+    with contextlib.closing(run.events()) as events:
+        for event in events:
+            if isinstance(event, Text):
+                _write(event, run)
+            elif isinstance(event, Ended):
+                return event.outcome
     raise AssertionError("a run ends with Ended")
 
 
