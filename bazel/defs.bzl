@@ -168,6 +168,7 @@ def compile_action(
         [_one_line("The environment", "%s=%s" % item) for item in sorted(env.items())],
         format_each = "--env=%s",
     )
+    request.add("--encoding-check=é")  # Bazel 4 encodes twice what it read from BUILD files: undone
     request.add_all(options)
     if phase:
         request.add("--phase=" + phase)

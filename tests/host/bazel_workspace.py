@@ -4,13 +4,15 @@ Knows how to run Bazel; not what is in the workspace, and nothing of Headstart b
 output root and so a server of its own; only one Bazel command runs at a time on the machine, whatever runs the tests.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,39 +101,77 @@ class BazelWorkspace:
     def try_bazel(
         self, command: str, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> Finished:
-        """Runs one Bazel command and reports how it ended."""
+        """Runs one Bazel command and reports how it ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it hung; its server was killed.
+        """
         with _one_at_a_time():
-            done = subprocess.run(
-                self.argv(command, *arguments),
-                cwd=self.root,
-                env={**os.environ, **self.environment, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_COMMAND_SECONDS,
-                check=False,
-            )
+            try:
+                done = subprocess.run(
+                    self.argv(command, *arguments),
+                    cwd=self.root,
+                    env={**os.environ, **self.environment, **(environment or {})},
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    timeout=_COMMAND_SECONDS,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                self._end_server()
+                raise
         return Finished(done.returncode, done.stdout, done.stderr)
 
     @contextmanager
     def started(self, command: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """One Bazel command in the background, for a test that interrupts it; it has ended afterwards."""
+        """One Bazel command in the background, for a test that interrupts it; it has ended afterwards.
+
+        What it says is shown with a test that fails.
+        """
         with (
             _one_at_a_time(),
+            tempfile.TemporaryFile() as said,
             subprocess.Popen(
                 self.argv(command, *arguments),
                 cwd=self.root,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
             ) as process,
         ):
             try:
                 yield process
                 process.wait(_COMMAND_SECONDS)
             finally:
+                if process.poll() is None:
+                    self._end_server()  # what the test left waiting would keep it for ever
                 process.kill()
+                said.seek(0)
+                sys.stderr.write(said.read().decode(errors="replace"))
+
+    def compilers(self) -> dict[int, str]:
+        """What runs in Bazel's directories beside the workers and their helpers: process ids and command lines."""
+        return {
+            pid: command
+            for pid, command in _processes()
+            if "--persistent_worker" not in command
+            and "headstart_wrapper/spawner.py" not in command
+            and not command.startswith("bazel(")
+            and self._is_at_home(pid)
+        }
+
+    def _is_at_home(self, pid: int) -> bool:
+        try:
+            return Path("/proc", str(pid), "cwd").readlink().is_relative_to(self.output_user_root)
+        except OSError:
+            return False
+
+    def _end_server(self) -> None:
+        for pid, command in _processes():
+            if command.startswith("bazel(") and str(self.output_user_root) in command:
+                os.kill(pid, signal.SIGKILL)
 
     def bazel(self, command: str, *arguments: str) -> Finished:
         """Runs one Bazel command that has to succeed.
@@ -147,27 +187,52 @@ class BazelWorkspace:
         return done
 
 
+def _processes() -> Iterator[tuple[int, str]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").strip()
+                if command:
+                    yield int(entry.name), command.decode(errors="replace")
+
+
+def _write_empty(root: Path, headstart: Path) -> None:
+    root.mkdir()
+    (root / "WORKSPACE").write_text(_WORKSPACE.format(headstart=headstart))
+    (root / "MODULE.bazel").write_text(_MODULE.format(headstart=headstart))
+    (root / "BUILD.bazel").touch()
+
+
 @contextmanager
-def bazel_workspace(*, headstart: Path = HEADSTART) -> Iterator[BazelWorkspace]:
-    """Makes an empty workspace that can load `@headstart`; its server is gone and its files deleted afterwards.
+def bazel_workspace(
+    *, headstart: Path = HEADSTART, write: Callable[[Path, Path], object] = _write_empty
+) -> Iterator[BazelWorkspace]:
+    """Makes a workspace that can load `@headstart`; its server is gone and its files deleted afterwards.
 
     Args:
         headstart: the copy of the repository to use.
+        write: makes the workspace in a directory that does not exist, for that repository; an empty one by default.
     """
     directory = Path(tempfile.mkdtemp(prefix="headstart-bazel-"))
-    root = directory / "workspace"
-    root.mkdir()
-    workspace = BazelWorkspace(root, directory / "output", {"HEADSTART_PYTHON": sys.executable})
-    workspace.write("WORKSPACE", _WORKSPACE.format(headstart=headstart))
-    workspace.write("MODULE.bazel", _MODULE.format(headstart=headstart))
-    workspace.write("BUILD.bazel", "")
+    workspace = BazelWorkspace(
+        directory / "workspace", directory / "output", {"HEADSTART_PYTHON": sys.executable}
+    )
     try:
+        write(workspace.root, headstart)
         yield workspace
     finally:
         workspace.try_bazel("shutdown")
         for parent, _, _ in os.walk(directory):
             Path(parent).chmod(0o700)  # Bazel takes the right to write away from its output directories
         shutil.rmtree(directory)
+
+
+def copy_headstart(destination: Path) -> None:
+    """Copies what a workspace loads as `@headstart`, for a test that changes it."""
+    for part in ["bazel", "worker", "wrapper"]:
+        shutil.copytree(HEADSTART / part, destination / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ["BUILD.bazel", "MODULE.bazel", "WORKSPACE"]:
+        shutil.copy(HEADSTART / part, destination / part)
 
 
 @contextmanager

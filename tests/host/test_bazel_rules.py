@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import signal
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from host.bazel_workspace import HEADSTART, BazelWorkspace, bazel_workspace
+from host.bazel_workspace import HEADSTART, BazelWorkspace, bazel_workspace, copy_headstart
 
 pytestmark = [
     pytest.mark.bazel,
     pytest.mark.rustc,
+    pytest.mark.xdist_group("bazel"),
     pytest.mark.skipif(shutil.which("bazel") is None, reason="there is no bazel on PATH"),
     pytest.mark.skipif(shutil.which("rustc") is None, reason="there is no rustc on PATH"),
 ]
@@ -355,83 +354,9 @@ def test_the_rule_in_the_documentation_compiles_c(workspace: BazelWorkspace) -> 
     assert "no such luck" in failed.stderr
 
 
-COPY = """\
-load("@headstart//bazel:defs.bzl", "WORKER_ATTRIBUTE", "compile_action")
-
-# Reads the source, says so, waits at the gate, writes the output.
-_SCRIPT = 'text=$(cat "$1"); echo >"$3"; read -r _ <"$4"; echo "$text" >"$2"'
-
-def _copy_impl(ctx):
-    output = ctx.actions.declare_file(ctx.label.name + ".out")
-    compile_action(
-        ctx,
-        worker = ctx.attr._headstart_worker[DefaultInfo].files_to_run,
-        command = ["/bin/sh", "-c", _SCRIPT, "copy", ctx.file.src, output, ctx.attr.begun, ctx.attr.gate],
-        env = {"PATH": "/usr/bin:/bin"},
-        inputs = [ctx.file.src],
-        mnemonic = "Copy",
-        outputs = [output],
-    )
-    return [DefaultInfo(files = depset([output]))]
-
-copy = rule(
-    implementation = _copy_impl,
-    attrs = dict(
-        WORKER_ATTRIBUTE,
-        begun = attr.string(),
-        gate = attr.string(),
-        src = attr.label(allow_single_file = True),
-    ),
-)
-"""
-
-
-def test_I5_work_of_an_interrupted_build_never_answers_the_next_one(
-    workspace: BazelWorkspace, tmp_path: Path
-) -> None:
-    """Bazel 4 tells nobody that the user pressed Ctrl-C, and numbers the requests of the next build from 1 again."""
-    begun, gate = tmp_path / "begun", tmp_path / "gate"
-    os.mkfifo(begun)
-    os.mkfifo(gate)
-    calls = [
-        f'copy(name = "{name}", src = "{name}.txt", begun = "{first}", gate = "{second}")'
-        for name, first, second in [
-            ("slow", begun, gate),
-            ("a", "/dev/null", "/dev/null"),
-            ("b", "/dev/null", "/dev/null"),
-            ("c", "/dev/null", "/dev/null"),
-        ]
-    ]
-    workspace.write("copy/copy.bzl", COPY)
-    workspace.write("copy/BUILD.bazel", "\n".join(['load(":copy.bzl", "copy")', *calls]) + "\n")
-    for name in ["slow", "a", "b", "c"]:
-        workspace.write(f"copy/{name}.txt", f"old {name}")
-    try:
-        # Several at once: with idle connections to the worker left, Bazel does not end it on Ctrl-C.
-        several = ["--local_cpu_resources=4", "--jobs=4", "--strategy=Copy=worker"]
-        workspace.bazel("build", *several, "//copy:a", "//copy:b", "//copy:c")
-
-        with workspace.started("build", "--strategy=Copy=worker", "//copy:slow") as build:
-            begun.read_text()
-            build.send_signal(signal.SIGINT)
-            assert build.wait() != 0
-
-        workspace.write("copy/slow.txt", "new slow")
-        with workspace.started("build", "--strategy=Copy=worker", "//copy:slow") as build:
-            begun.read_text()
-            gate.write_text("go\n")  # opens it for whoever waits there, the old work too if it is still alive
-            assert build.wait() == 0
-        assert (workspace.root / "bazel-bin" / "copy" / "slow.out").read_text() == "new slow\n"
-    finally:
-        shutil.rmtree(workspace.root / "copy")
-
-
 def test_an_edit_of_the_worker_starts_a_new_one(tmp_path: Path) -> None:
     copy = tmp_path / "headstart"
-    for part in ["bazel", "worker", "wrapper"]:
-        shutil.copytree(HEADSTART / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ["BUILD.bazel", "MODULE.bazel", "WORKSPACE"]:
-        shutil.copy(HEADSTART / part, copy / part)
+    copy_headstart(copy)
     with bazel_workspace(headstart=copy) as scratch:
         scratch.write("lib.rs", "pub fn nothing() {}\n")
         scratch.write(

@@ -113,7 +113,7 @@ def _plan(ctx, kind):
 
     before = [compiler.rustc, "--crate-name", crate_name, "--edition=" + ctx.attr.edition]
     before += ["--test"] if kind == "test" else ["--crate-type", kind]
-    before += [root]
+    before.append(root)
     before += ctx.attr.rustc_flags
     before += ["-C", "metadata=" + metadata, "-C", "extra-filename=" + extra_filename]
 
