@@ -12,11 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from headstart_worker import ledger, pipelines
 from headstart_wrapper import lifecycle
 from headstart_wrapper.errors import RequestError
+
+_State = TypeVar("_State", bound=StrEnum)
+_Event = TypeVar("_Event", bound=StrEnum)
 
 _PLACE = re.compile(r"(<!-- diagram:([a-z-]+) -->\n).*?(<!-- /diagram -->)", re.DOTALL)
 
@@ -37,34 +40,31 @@ def _mermaid(edges: Iterator[tuple[StrEnum, str, StrEnum]], first: StrEnum) -> s
     return "\n".join([*lines, "```"])
 
 
-def _lifecycle() -> str:
+def _plain(transitions: Mapping[_State, Mapping[_Event, _State]], first: StrEnum) -> str:
+    """The diagram of a table from state and event to state; what changes nothing is not drawn."""
     edges = (
         (state, event.value, target)
-        for state, row in lifecycle.TRANSITIONS.items()
+        for state, row in transitions.items()
         for event, target in row.items()
         if target is not state
     )
-    return _mermaid(edges, lifecycle.State.STARTING)
+    return _mermaid(edges, first)
+
+
+def _lifecycle() -> str:
+    return _plain(lifecycle.TRANSITIONS, lifecycle.State.STARTING)
 
 
 def _ledger() -> str:
-    edges = (
-        (state, event.value, target)
-        for state, row in ledger.TRANSITIONS.items()
-        for event, target in row.items()
-        if target is not state
-    )
-    return _mermaid(edges, ledger.State.ACTIVE)
+    return _plain(ledger.TRANSITIONS, ledger.State.ACTIVE)
 
 
 def _pipelines() -> str:
-    edges = (
-        (state, event.value, target)
+    without_reactions = {
+        state: {event: target for event, (target, _) in row.items()}
         for state, row in pipelines.TRANSITIONS.items()
-        for event, (target, _) in row.items()
-        if target is not state
-    )
-    return _mermaid(edges, pipelines.State.QUEUED)
+    }
+    return _plain(without_reactions, pipelines.State.QUEUED)
 
 
 def _pipelines_table() -> str:
