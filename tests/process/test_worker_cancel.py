@@ -48,6 +48,34 @@ async def test_I2_a_cancelled_tree_is_dead_when_its_response_is_read(
         assert (await host.work(sh("echo alive"))).output == "alive\n"
 
 
+SLOW_TO_DIE = """
+import os, sys
+memory = b"x" * (512 << 20)
+with open(sys.argv[1], "w") as pids:
+    print(os.getpid(), file=pids)
+for descriptor in (0, 1, 2):
+    os.close(descriptor)
+while True:
+    os.read(os.open(sys.argv[2], os.O_RDONLY), 1)
+"""
+"""A killed process is gone when the kernel has taken its memory back, which takes a while for this much. It holds no
+pipe of ours, so that nothing but its own end tells of its end."""
+
+
+async def test_I2_a_cancel_waits_for_a_process_that_takes_long_to_die(
+    worker: Worker, tmp_path: Path, fifo: MakeFifo
+) -> None:
+    pids, never = fifo("pids"), fifo("never")
+    program = tmp_path / "slow.py"
+    program.write_text(SLOW_TO_DIE)
+    async with worker() as host:
+        await host.send(WorkRequest(5, sh(f"/usr/bin/python3 -I -S {program} {pids} {never} & wait")))
+        slow = await pids.pid()
+        await host.cancel(5)
+        assert await response(host) == cancelled(5)
+        assert not is_alive(slow)
+
+
 async def test_I2_a_compiler_that_calls_its_cancel_a_success_leaves_nothing_half_written(
     worker: Worker, workspace: Path, fifo: MakeFifo
 ) -> None:
