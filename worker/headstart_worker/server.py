@@ -109,19 +109,16 @@ class Server:
         if request.cancel:
             claim = self._ledger.cancel(request.request_id)
             if claim is not None:
-                self._stop(claim)
+                self._jobs.cancel(claim)
             return
         admission = self._ledger.request(request.request_id)
         self._tasks[admission.claim] = _Task(request)
         after = None
         if admission.supersedes is not None:
             after = self._tasks[admission.supersedes].over
-            self._stop(admission.supersedes)
+            self._jobs.cancel(admission.supersedes)
         if admission.starts:
             self._start(admission.claim, after, tasks)
-
-    def _stop(self, claim: Claim) -> None:
-        self._jobs.cancel(claim)
 
     def _start(self, claim: Claim, after: trio.Event | None, tasks: trio.Nursery) -> None:
         task = self._tasks[claim]

@@ -19,7 +19,6 @@ LIBRARY = "lib"
 PROC_MACRO = "proc-macro"
 BINARY = "bin"
 BUILD_SCRIPT = "build-script"
-KINDS = (LIBRARY, PROC_MACRO, BINARY, BUILD_SCRIPT)
 
 
 @frozen
@@ -45,7 +44,7 @@ class Unit:
         version: the Cargo package's version.
         directory: the package's directory, which is the Bazel package too.
         crate_name: the crate's name of itself.
-        kind: one of KINDS; a build script is compiled (as a program), never run.
+        kind: LIBRARY, PROC_MACRO, BINARY or BUILD_SCRIPT; a build script is compiled (as a program), never run.
         edition: the year.
         root: the file that rustc is given.
         args: what else Cargo says, without outputs, externs, search paths, presentation, `-C metadata` and `-C extra-filename`.

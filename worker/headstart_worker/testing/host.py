@@ -87,7 +87,6 @@ class FakeHost:
             options: startup options beside `--persistent_worker` and the protocol.
             cwd: the worker's directory; None: this process's.
             env: its environment; None: this process's.
-                        pass_fds: descriptors that it inherits beside its three.
             command: what to start instead of this interpreter's `headstart_worker`; the options are appended.
             pass_fds: descriptors that it inherits beside its three.
 
