@@ -40,6 +40,10 @@ cached early action), the full action runs the compiler itself: that costs time,
 So are options of the worker process: `--worker_extra_flag=<Mnemonic>=--trace=/tmp/trace.json`, for all mnemonics that share a
 process or they do not share it any more, and `--experimental_worker_max_multiplex_instances=<worker key>=N` for the number of
 requests that one process may have at once.
+
+**A new version of the worker.** Bazel restarts a worker whose own files changed when the worker is given out or taken back; a process that
+serves many requests at once is not taken back while any of them runs, and can go on with old code (bazelbuild/bazel issue 29447). With
+`exit_when_changed = True` the worker itself notices it, from the digests that requests carry, and ends when nothing is left to do.
 """
 
 # For the attributes of a rule: the tool that runs its compiles.
@@ -118,6 +122,7 @@ def compile_action(
         progress_message = None,
         worker_key = DEFAULT_WORKER_KEY,
         protocol = "proto",
+        exit_when_changed = False,
         execution_requirements = {}):
     """Registers one action that compiles through process-wrapper.
 
@@ -137,13 +142,17 @@ def compile_action(
         they are outputs like others.
       phase: `"early"`, `"full"`, or None for a compile that is not pipelined.
       env: the compiler's environment, string to string. Nothing else is in it but what Bazel gives to every worker (no
-        PATH, HOME or LANG): name what the compiler needs.
+        PATH, HOME or LANG: name what the compiler needs) and what the worker adds: the jobserver's `MAKEFLAGS` and
+        `CARGO_MAKEFLAGS`, and `HEADSTART_JOB`, by which it finds the compiler's processes.
       substitutions: `${KEY}` in the command and in values of `env` becomes VALUE. The value `${pwd}` is the absolute directory
         that the job runs in: `--remap-path-prefix=${pwd}=.`.
       options: more options of process-wrapper for this job, for example `["--timeout=600"]`.
       progress_message: what Bazel shows while the action runs.
       worker_key: actions with equal keys can share a worker process.
       protocol: `"proto"` or `"json"`; before Bazel 5.1 the latter wants `--experimental_worker_allow_json_protocol`.
+      exit_when_changed: whether the worker ends when a request shows that the worker's own files changed since its start. That request and
+        all that come before the end are served; then Bazel starts another. A request that Bazel writes in the very moment of the end
+        fails the build, and building again repairs that. Part of the worker's command line: equal in all actions that share a worker.
       execution_requirements: more requirements; they win over those set here.
     """
     if phase not in _PHASES:
@@ -158,6 +167,8 @@ def compile_action(
     # The worker's own arguments: the same in every action of a worker, or Bazel starts another process.
     startup = ctx.actions.args()
     startup.add("--worker-protocol=" + protocol)
+    if exit_when_changed:
+        startup.add("--exit-when-changed")
 
     # The request: exactly one params file, and last, as Bazel's strict flag file check demands.
     request = ctx.actions.args()

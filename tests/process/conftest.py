@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -35,6 +37,38 @@ def worker(workspace: Path, state: Path) -> Worker:
 
     def make(protocol: str = "proto", *options: str, **more: object) -> FakeHost:
         return FakeHost(protocol, (f"--state-dir={state}", *options), cwd=workspace, **more)  # type: ignore[arg-type]
+
+    return make
+
+
+WITH_BUGS: Final = """
+from attrs import evolve
+from headstart_worker.__main__ import main
+from headstart_worker.preparation import Preparation
+
+prepare = Preparation.prepare
+
+def prepare_with_bug(self, request, *more):
+    if request.arguments[:1] == ("bug",):
+        exec(request.arguments[1], {})
+        request = evolve(request, arguments=request.arguments[2:])
+    return prepare(self, request, *more)
+
+Preparation.prepare = prepare_with_bug
+main()
+"""
+
+
+@pytest.fixture
+def buggy(worker: Worker) -> Worker:
+    """Like `worker`, with bugs of our own on demand.
+
+    A request whose first word is "bug" runs its second word as Python before it is prepared, in the thread where that
+    happens; the rest is the request.
+    """
+
+    def make(protocol: str, *options: str) -> FakeHost:
+        return worker(protocol, *options, command=(sys.executable, "-c", WITH_BUGS))
 
     return make
 

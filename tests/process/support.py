@@ -13,6 +13,9 @@ from typing import Self
 
 import trio
 
+from headstart_worker.messages import WorkResponse
+from headstart_worker.testing import FakeHost
+
 PATIENCE = 20.0
 """Seconds that a thing which must happen may take on a machine that is busy with other things."""
 
@@ -69,6 +72,17 @@ class Fifo:
 def sh(script: str, *options: str) -> tuple[str, ...]:
     """A request's arguments: options, and a shell script for a compiler."""
     return (*options, "--", "/bin/sh", "-c", script)
+
+
+async def response(host: FakeHost) -> WorkResponse:
+    """The next response that nobody else waits for."""
+    with trio.fail_after(PATIENCE):
+        return await host.next_response()
+
+
+def cancelled(request_id: int) -> WorkResponse:
+    """What acknowledges a cancel: nothing but that."""
+    return WorkResponse(request_id=request_id, was_cancelled=True)
 
 
 def children(pid: int) -> list[int]:

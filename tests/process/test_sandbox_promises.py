@@ -116,8 +116,9 @@ async def test_I11_a_weaker_sandbox_is_told_when_that_was_allowed(worker: Worker
 
 async def test_a_word_that_no_process_can_take_costs_its_request_only(worker: Worker) -> None:
     async with worker("json") as host:
-        await host.send(WorkRequest(7, ("--", "echo", "a\0b")))
-        refused = await host.next_response()
-        assert (refused.request_id, refused.exit_code) == (7, 125)
-        assert "cannot be handed to a process" in refused.output
+        for wrong in (("--", "echo", "a\0b"), ("--output=a\0b", "--", "true"), ("--env=A\0=1", "--", "true")):
+            await host.send(WorkRequest(7, wrong))
+            refused = await host.next_response()
+            assert (refused.request_id, refused.exit_code) == (7, 125)
+            assert "holds a NUL" in refused.output
         assert (await host.work(sh("echo on"))).output == "on\n"

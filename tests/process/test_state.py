@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +35,30 @@ def test_I13_only_what_dead_owners_left_is_swept(tmp_path: Path) -> None:
             assert alive.is_dir()
         assert left not in entries(tmp_path)
     assert entries(tmp_path) == ["headstart-worker-file", "something-else"]
+
+
+def test_I13_who_lost_his_lock_is_not_taken_for_dead(tmp_path: Path) -> None:
+    # Whoever cleans up temporary files may have taken it, and a job may have made the directory again.
+    with state_directory(str(tmp_path)) as alive:
+        shutil.rmtree(alive)
+        stage = alive / "1"
+        stage.mkdir(parents=True)
+        with state_directory(str(tmp_path)):
+            assert stage.is_dir()
+
+
+def test_I13_what_another_user_left_is_left_alone(tmp_path: Path) -> None:
+    for name in ("headstart-worker-1-theirs", "headstart-worker-1-ours"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").write_text("")
+    (tmp_path / "headstart-worker-1-link").symlink_to("headstart-worker-1-theirs")
+    try:
+        os.chown(tmp_path / "headstart-worker-1-theirs", 12345, -1)
+    except PermissionError:
+        pytest.skip("this user may not give directories away")
+    with state_directory(str(tmp_path)):
+        pass
+    assert entries(tmp_path) == ["headstart-worker-1-link", "headstart-worker-1-theirs"]
 
 
 def test_it_may_vanish(tmp_path: Path) -> None:

@@ -2,133 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
 
 from headstart_worker.messages import WorkRequest
-from headstart_worker.testing import Ended, FakeHost
-from process.support import PATIENCE, Fifo, children, entries, sh
-from survivors import await_none, is_alive, living
+from headstart_worker.testing import FakeHost
+from process.ends import occupied
+from process.support import Fifo, entries, sh
+from survivors import await_none, living
 
 Worker = Callable[..., FakeHost]
 MakeFifo = Callable[[str], Fifo]
 
-STUBBORN = "trap '' TERM INT HUP; sleep 1000 & echo $$ > {pids}; while :; do sleep 1000; done"
 
-
-async def eof(host: FakeHost) -> None:
-    await host.close_stdin()
-
-
-async def sigterm(host: FakeHost) -> None:
-    host.kill(signal.SIGTERM)
-
-
-async def sigint(host: FakeHost) -> None:
-    host.kill(signal.SIGINT)
-
-
-async def sigterm_twice(host: FakeHost) -> None:
-    host.kill(signal.SIGTERM)
-    host.kill(signal.SIGTERM)
-
-
-async def like_bazel(host: FakeHost) -> None:
-    host.kill(signal.SIGTERM)
-    await host.close_stdin()
-    await host.close_stdout()
-
-
-async def truncated(host: FakeHost) -> None:
-    frame = host.encode(WorkRequest(9, ("--", "true")))
-    await host.send_bytes(frame.rstrip()[:-1])
-    await host.close_stdin()
-
-
-async def nonsense(host: FakeHost) -> None:
-    await host.send_bytes(b"\xff" * 64)
-
-
-async def broken_stdout(host: FakeHost) -> None:
-    await host.close_stdout()
-    await host.send(WorkRequest(9, ("--", "true")))
-
-
-async def sigkill(host: FakeHost) -> None:
-    host.kill(signal.SIGKILL)
-
-
-ENDS = [
-    pytest.param(eof, 0, "", id="end of input"),
-    pytest.param(sigterm, 0, "", id="SIGTERM"),
-    pytest.param(sigint, 0, "", id="SIGINT"),
-    pytest.param(sigterm_twice, 0, "", id="SIGTERM twice"),
-    pytest.param(like_bazel, 0, "", id="as Bazel does"),
-    pytest.param(truncated, 125, "process-wrapper: ", id="truncated frame"),
-    pytest.param(nonsense, 125, "process-wrapper: ", id="no frame at all"),
-    pytest.param(broken_stdout, 125, "process-wrapper: the host does not read", id="broken stdout"),
-    pytest.param(sigkill, -signal.SIGKILL, "", id="SIGKILL"),
-]
-
-
-@pytest.mark.parametrize(("end", "exit_code", "message"), ENDS)
-async def test_I3_no_process_outlives_the_worker(
-    *,
-    worker: Worker,
-    protocol: str,
-    state: Path,
-    tag: str,
-    fifo: MakeFifo,
-    end: Callable[[FakeHost], Awaitable[None]],
-    exit_code: int,
-    message: str,
+async def test_I3_a_killed_workers_jobs_end_though_it_could_not_end_them(
+    worker: Worker, protocol: str, tag: str, fifo: MakeFifo
 ) -> None:
-    pids = fifo("pids")
     async with worker(protocol, "--jobs=3") as host:
-        # Two that run, one of them told to end and waiting out a long grace, and one that waits for its output.
-        await host.send(WorkRequest(1, sh(STUBBORN.format(pids=pids), "--output=out/1", "--kill-delay=900")))
-        await host.send(WorkRequest(2, sh(STUBBORN.format(pids=pids), "--kill-delay=900")))
-        jobs = {await pids.pid(), await pids.pid()}
-        await host.send(WorkRequest(3, sh("echo never", "--output=out/1")))
-        await host.cancel(2)
-        assert (await host.work(sh("true"))).exit_code == 0
-        assert len(entries(state)) == 1
-        await end(host)
-        with trio.fail_after(PATIENCE):
-            ended = await host.ended()
-        if exit_code >= 0:
-            # children first: when the worker is gone, they are
-            assert not list(filter(is_alive, jobs))
-            assert entries(state) == []
-        assert ended.exit_code == exit_code
-        assert ended.stderr.startswith(message)
-        assert len(ended.stderr.splitlines()) == bool(message), ended.stderr
-    assert await_none(tag) == {}
-
-
-async def test_I3_an_idle_worker_ends_at_once_and_says_nothing(worker: Worker, protocol: str) -> None:
-    async with worker(protocol) as host:
-        assert await host.finish() == Ended(0, "")
-        assert host.responses == []
+        await occupied(host, fifo("pids"))
+        host.kill(signal.SIGKILL)
+        await host.ended()
+        assert await_none(tag) == {}
 
 
 async def test_I3_a_worker_that_ends_before_it_serves_leaves_nothing(worker: Worker) -> None:
     async with worker() as host:
         host.kill(signal.SIGKILL)
         await host.ended()
-
-
-async def test_SIGHUP_is_ignored(worker: Worker) -> None:
-    async with worker() as host:
-        await host.work(sh("true"))
-        host.kill(signal.SIGHUP)
-        assert (await host.work(sh("echo still"))).output == "still\n"
 
 
 async def test_answers_that_were_given_are_written_before_the_end(worker: Worker, fifo: MakeFifo) -> None:
@@ -177,22 +82,29 @@ async def test_I13_a_state_directory_that_vanishes_is_made_again(
     assert entries(state) == []
 
 
+@pytest.mark.rustc
+async def test_I13_private_outputs_that_were_deleted_are_made_anew(
+    worker: Worker, workspace: Path, state: Path, fifo: Callable[[str], Fifo]
+) -> None:
+    (workspace / "lib.rs").write_text("pub fn answer() -> u32 { 42 }")
+    rustc = ("--", "rustc", "--crate-name=x", "--crate-type=lib", "--emit=metadata,link", "lib.rs")
+    trace = fifo("trace")
+    async with worker("proto", f"--trace={trace}") as host:
+        early = await host.work(("--phase=early", "--early-output=libx.rmeta", *rustc))
+        while '"codegen"' not in await trace.line():
+            pass  # the job ends with that
+        await trio.to_thread.run_sync(shutil.rmtree, state)
+        full = await host.work(("--phase=full", "--early-output=libx.rmeta", "--output=libx.rlib", *rustc))
+        assert (early.exit_code, full.exit_code) == (0, 0), early.output + full.output
+    assert {"libx.rlib", "libx.rmeta"} <= set(entries(workspace))
+
+
 async def test_a_state_directory_that_cannot_be_made_is_said(worker: Worker) -> None:
     async with worker("proto", "--state-dir=/proc/none") as host:
         ended = await host.ended()
         assert ended.exit_code == 125
         assert "--state-dir" in ended.stderr
         assert len(ended.stderr.splitlines()) == 1
-
-
-async def test_a_worker_never_signals_its_own_group(worker: Worker) -> None:
-    async with worker() as host:
-        await host.send(WorkRequest(1, sh("sleep 1000")))
-        await host.cancel(1)
-        await host.next_response()
-        assert os.getpgid(host.pid) == os.getpgrp()
-        (helper,) = children(host.pid)
-        assert os.getpgid(helper) == helper
 
 
 async def test_the_tag_reaches_jobs(worker: Worker, tag: str, fifo: MakeFifo) -> None:

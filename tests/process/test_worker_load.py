@@ -66,8 +66,10 @@ def size(pid: int) -> Size:
     return Size(len(entries(directory / "fd")), len(entries(directory / "task")), int(resident[1]))
 
 
-async def test_ten_thousand_requests_leave_nothing_behind(worker: Worker, state: Path) -> None:
-    async with worker("proto", "--jobs=4") as host:
+async def test_C69_ten_thousand_requests_leave_nothing_behind(
+    worker: Worker, state: Path, protocol: str
+) -> None:
+    async with worker(protocol, "--jobs=4") as host:
         true = ("--", "/bin/true")
         await many(host, [true] * 1000, 64)
         (helper,) = children(host.pid)

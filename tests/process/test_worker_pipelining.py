@@ -11,7 +11,7 @@ from attrs import frozen
 
 from headstart_worker.messages import Input, WorkRequest, WorkResponse
 from headstart_worker.testing import FakeHost
-from process.support import PATIENCE, Fifo, entries, sh
+from process.support import PATIENCE, Fifo, entries, response, sh
 from survivors import is_alive
 
 Worker = Callable[..., FakeHost]
@@ -86,11 +86,6 @@ async def barrier(host: FakeHost) -> None:
     arguments = sh("echo x > barrier", "--phase=early", "--early-output=barrier")
     with trio.fail_after(PATIENCE):
         assert (await host.work(arguments)).exit_code == 0
-
-
-async def response(host: FakeHost) -> WorkResponse:
-    with trio.fail_after(PATIENCE):
-        return await host.next_response()
 
 
 async def test_early_is_answered_while_the_compiler_runs_and_full_joins_it(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from headstart_worker.ledger import Claim
-from headstart_worker.pipelines import (
+from headstart_worker.pipeline_states import (
     Action,
     AnswerCancelled,
     AnswerEarly,
@@ -21,10 +21,10 @@ from headstart_worker.pipelines import (
     Forget,
     JobId,
     Kill,
-    Pipelines,
     Start,
     Want,
 )
+from headstart_worker.pipelines import Pipelines
 
 # Two crates, two contents of each. A crate's halves and whatever else makes it share its first output.
 CONTENTS = {"a1": "a", "a2": "a", "b1": "b", "b2": "b"}
@@ -33,7 +33,15 @@ HALVES = {
     for crate in "ab"
     for want in (Want.EARLY, Want.FULL)
 }
-ALONE = ({"a.rmeta", "a.rlib"}, {"b.rmeta"}, {"a.rmeta", "b.rmeta"}, {"other"}, set[str]())
+ALONE = (
+    {"a.rmeta", "a.rlib"},
+    {"a.rlib"},
+    {"b.rmeta"},
+    {"b.rlib"},
+    {"a.rmeta", "b.rmeta"},
+    {"other"},
+    set[str](),
+)
 BOTH = {Want.EARLY, Want.FULL}
 
 
@@ -99,10 +107,12 @@ class PipelinesMachine(RuleBasedStateMachine):
 
     def _request(self, want: Want, fingerprint: str | None, outputs: set[str], *, home: bool) -> None:
         claim = Claim(len(self.requests) + 1)
-        expected = self._expected_join(fingerprint, want)
-        assert (fingerprint is not None and self.room.joinable(fingerprint, want)) == (expected is not None)
+        expected = self._expected_join(fingerprint, want, outputs)
+        joins = fingerprint is not None and self.room.joinable(fingerprint, want, outputs)
+        assert joins == (expected is not None)
         for number, job in self.jobs.items():
-            if job.outputs & outputs and number != expected and not job.forgotten:
+            twin = fingerprint is not None and job.fingerprint == fingerprint
+            if (job.outputs & outputs or twin) and number != expected and not job.forgotten:
                 job.unwanted = True
         number, actions = self.room.request(claim, want, fingerprint, outputs, home=home)
         self.requests[claim] = Request(want, fingerprint, number, home and expected is None)
@@ -120,7 +130,7 @@ class PipelinesMachine(RuleBasedStateMachine):
         self.jobs[number].outputs |= outputs
         self._perform(actions)
 
-    def _expected_join(self, fingerprint: str | None, want: Want) -> JobId | None:
+    def _expected_join(self, fingerprint: str | None, want: Want, outputs: set[str]) -> JobId | None:
         number = self.latest.get(fingerprint or "")
         if number is None:
             return None
@@ -136,7 +146,18 @@ class PipelinesMachine(RuleBasedStateMachine):
             }
             if told >= BOTH or (not job.ok and want in done):
                 return None
+        for other, writer in self.jobs.items():
+            lives = not writer.over or self._published_from(other)
+            if lives and writer.outputs & outputs and other not in {number, *self._awaited(number)}:
+                return None
         return number
+
+    def _awaited(self, number: JobId) -> set[JobId]:
+        """The jobs that have to be forgotten before this one starts."""
+        if self.jobs[number].started:
+            return set()
+        direct = set(self.jobs[number].after)
+        return direct.union(*(self._awaited(older) for older in direct if not self.jobs[older].forgotten))
 
     @precondition(lambda self: any(r.told is None for r in self.requests.values()))
     @rule(data=st.data())
@@ -215,6 +236,10 @@ class PipelinesMachine(RuleBasedStateMachine):
 
     def _being_answered(self) -> list[Claim]:
         return [claim for claim, r in self.requests.items() if r.told is not None and not r.answered]
+
+    def _published_from(self, number: JobId) -> bool:
+        told = (self.requests[claim] for claim in self._being_answered())
+        return any(r.job == number and answers_work(r.told) for r in told)
 
     def _wanted_by(self, number: JobId) -> list[Claim]:
         return [
@@ -302,6 +327,12 @@ class PipelinesMachine(RuleBasedStateMachine):
     def I1_whoever_waited_for_a_job_that_is_over_was_told(self) -> None:
         for request in self.requests.values():
             assert request.told is not None or not self.jobs[request.job].over
+
+    @invariant()
+    def I5_two_compilers_that_run_never_write_one_output(self) -> None:
+        running = [self.jobs[number] for number in self._running()]
+        for job in running:
+            assert not any(job.outputs & other.outputs for other in running if other is not job)
 
     @invariant()
     def early_requests_are_told_as_soon_as_they_can_be(self) -> None:
@@ -422,3 +453,111 @@ def test_an_early_request_that_comes_after_the_early_outputs_is_answered_at_once
     room.started(job)
     assert room.early_complete(job) == [AnswerEarly(Claim(1), job)]
     assert room.request(Claim(2), Want.EARLY, "a", {"a.rmeta"}) == (job, [AnswerEarly(Claim(2), job)])
+
+
+def test_I5_a_request_that_was_overtaken_is_known_by_its_outputs() -> None:
+    room = Pipelines()
+    job = asked(room, 1, Want.EARLY)
+    room.started(job)
+    room.early_complete(job)
+    assert not room.overtaken(Claim(1), {"a.rmeta"})
+    newer, _ = room.request(Claim(2), Want.EARLY, "b", {"a.rmeta", "b.rmeta"})
+    assert room.overtaken(Claim(1), {"a.rmeta"})
+    assert not room.overtaken(Claim(2), {"a.rmeta"})
+    assert not room.overtaken(Claim(1), {"other"})
+    room.answered(Claim(1))
+    room.ended(job, ok=False)
+    room.started(newer)
+    assert room.request(Claim(3), Want.FULL, "b", {"b.rmeta", "b.rlib"}) == (newer, [])
+    assert room.overtaken(Claim(2), {"b.rmeta"})
+
+
+def test_a_full_request_given_up_before_it_came_ends_the_tail_that_it_would_have_waited_for() -> None:
+    room = Pipelines()
+    job = asked(room, 1, Want.EARLY)
+    assert not room.has_tails()
+    assert room.withdraw(Claim(2), Want.FULL, "a") == [AnswerCancelled(Claim(2))]  # an early one waits
+    room.started(job)
+    room.early_complete(job)
+    room.answered(Claim(1))
+    assert room.has_tails()
+    assert room.withdraw(Claim(3), Want.EARLY, "a") == [AnswerCancelled(Claim(3))]  # the tail is not its own
+    assert room.withdraw(Claim(4), Want.FULL, "b") == [AnswerCancelled(Claim(4))]
+    assert room.withdraw(Claim(5), Want.ALONE, None) == [AnswerCancelled(Claim(5))]
+    assert room.withdraw(Claim(6), Want.FULL, "a") == [Kill(job)]
+    assert not room.has_tails()
+    assert room.withdraw(Claim(7), Want.FULL, "a") == [AnswerCancelled(Claim(7))]
+    assert room.ended(job, ok=False) == [AnswerCancelled(Claim(6)), Forget(job)]
+
+
+def test_what_was_given_up_before_it_came_leaves_what_is_kept_or_waited_for() -> None:
+    room = Pipelines()
+    kept = asked(room, 1, Want.EARLY)
+    room.started(kept)
+    room.ended(kept, ok=True)
+    room.answered(Claim(1))
+    assert room.withdraw(Claim(2), Want.FULL, "a") == [AnswerCancelled(Claim(2))]
+    assert room.joinable("a", Want.FULL)
+    waited = asked(room, 3, Want.FULL, "b")
+    room.started(waited)
+    room.early_complete(waited)
+    assert room.withdraw(Claim(4), Want.FULL, "b") == [AnswerCancelled(Claim(4))]
+    assert room.ended(waited, ok=True) == [AnswerEnd(Claim(3), waited)]
+
+
+def test_I5_nothing_is_joined_while_another_compiler_writes_an_output() -> None:
+    room = Pipelines()
+    job = asked(room, 1, Want.EARLY)
+    room.started(job)
+    room.early_complete(job)
+    room.answered(Claim(1))
+    writer, _ = room.request(Claim(2), Want.ALONE, None, {"a.rlib"})
+    room.started(writer)
+    both = {"a.rmeta", "a.rlib"}
+    assert room.joinable("a", Want.FULL)
+    assert not room.joinable("a", Want.FULL, both)
+    anew, actions = room.request(Claim(3), Want.FULL, "a", both)
+    assert set(actions[:-1]) == {Kill(job), Kill(writer)}
+    assert isinstance(actions[-1], Start)
+    assert (actions[-1].job, set(actions[-1].after)) == (anew, {job, writer})
+
+
+def test_a_job_that_waits_for_that_compilers_end_itself_is_joined() -> None:
+    room = Pipelines()
+    writer, _ = room.request(Claim(1), Want.ALONE, None, {"a.rmeta", "a.rlib"})
+    room.started(writer)
+    between, _ = room.request(Claim(2), Want.ALONE, None, {"a.rmeta"})
+    job, actions = room.request(Claim(3), Want.EARLY, "a", {"a.rmeta"})
+    assert actions == [Kill(between), Start(job, (between,))]
+    assert room.request(Claim(4), Want.FULL, "a", {"a.rmeta", "a.rlib"}) == (job, [])
+
+
+def test_the_oldest_job_is_forgotten_first_though_it_ended_last() -> None:
+    room = Pipelines(retained=1)
+    jobs = [asked(room, number, Want.EARLY, str(number)) for number in (1, 2)]
+    for number in (2, 1):
+        room.started(jobs[number - 1])
+        room.ended(jobs[number - 1], ok=True)
+    assert room.answered(Claim(2)) == []
+    assert room.answered(Claim(1)) == [Forget(jobs[0])]
+
+
+def test_nothing_grows_with_the_requests_that_are_over() -> None:
+    room = Pipelines(retained=2)
+    claims = iter(range(1, 10**6))
+    for number in range(300):
+        content = str(number % 5)
+        for want in (Want.EARLY, Want.FULL, Want.EARLY):
+            claim = next(claims)
+            job, actions = room.request(Claim(claim), want, content, {content, f"{number}.{want}"})
+            if any(isinstance(action, Start) for action in actions):
+                room.started(job)
+                room.ended(job, ok=number % 3 > 0)
+            room.answered(Claim(claim))
+            room.cancel(Claim(claim))
+            room.withdraw(Claim(next(claims)), Want.FULL, content)
+    assert len(room._jobs) <= 2
+    assert len(room._idle) <= 2
+    assert len(room._joinable) <= 2
+    assert not room._attached
+    assert set(room._owners) <= {path for job in room._jobs.values() for path in job.outputs}

@@ -1,51 +1,94 @@
-"""Jobs ask, are admitted and leave in any order: never too many, never the wrong one first, nobody lost."""
+"""Jobs ask, are admitted and leave in any order: never too many, never the wrong one first, nobody lost or starved."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+from collections.abc import Sequence
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from headstart_worker.memory import UNKNOWN, Kind, Memory
 from headstart_worker.slots import Slots
+
+KINDS = [Kind(output, program) for output in ("", "a", "b", "c") for program in ("cc", "rustc")]
+SIZES = st.sampled_from([1, 100, UNKNOWN // 2, UNKNOWN, 3 * UNKNOWN])
 
 
 class SlotsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.capacity = 0
-        self.jobs = 0
-        self.queue: list[tuple[int, bool]] = []
+        self.budget: int | None = None
+        self.memory: Memory | None = None
+        self.numbers: set[int] = set()
+        self.early: dict[int, bool] = {}
+        self.kinds: dict[int, Kind] = {}
+        self.next: int | None = None
         self.holders: dict[int, int] = {}
 
-    @initialize(capacity=st.integers(1, 3))
-    def begin(self, capacity: int) -> None:
+    @initialize(capacity=st.integers(1, 3), budget=st.none() | SIZES)
+    def begin(self, capacity: int, budget: int | None) -> None:
         self.capacity = capacity
-        self.slots = Slots(capacity)
+        self.budget = budget
+        self.memory = None if budget is None else Memory(budget)
+        self.slots = Slots(capacity, self.memory)
 
-    @rule(early=st.booleans())
-    def ask(self, early: bool) -> None:
-        self.jobs += 1
-        self.slots.ask(self.jobs, early=early)
-        self.queue.append((self.jobs, early))
+    @rule(data=st.data(), early=st.booleans(), kind=st.sampled_from(KINDS))
+    def ask(self, data: st.DataObject, early: bool, kind: Kind) -> None:
+        # Usually the next number; a job that has to wait for an older one asks after younger ones.
+        job = data.draw(st.integers(1, len(self.numbers) + 3).filter(lambda n: n not in self.numbers))
+        self.numbers.add(job)
+        self.kinds[job] = kind
+        self.slots.ask(job, early=early, kind=kind)
+        self.early[job] = early
+
+    @precondition(lambda self: self.numbers)
+    @rule(data=st.data())
+    def expedite(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.numbers)))
+        self.slots.expedite(job)
+        if job in self.early:
+            self.early[job] = True
+
+    @precondition(lambda self: self.memory)
+    @rule(kind=st.sampled_from(KINDS), peak=SIZES, ok=st.booleans())
+    def learn(self, kind: Kind, peak: int, ok: bool) -> None:
+        assert self.memory is not None
+        self.memory.learn(kind, peak, ok=ok)
+
+    def first(self) -> int:
+        return min(self.early, key=lambda job: (job != self.next, not self.early[job], job))
 
     @rule()
     def admit(self) -> None:
-        admitted = self.slots.admit()
-        for job, slot in admitted:
-            expected = min(self.queue, key=lambda entry: (not entry[1], entry[0]))
-            assert job == expected[0]
+        running = len(self.holders)
+        for job, slot in self.slots.admit():
+            assert job == self.first(), "somebody was overtaken"
             assert slot == min(set(range(self.capacity)) - set(self.holders.values()))
-            self.queue.remove(expected)
+            del self.early[job]
             self.holders[job] = slot
-        assert not self.queue or len(self.holders) == self.capacity, "a slot is free and somebody waits"
+            self.next = None
+        if self.early and len(self.holders) < self.capacity:
+            assert self.memory is not None, "a slot is free and somebody waits"
+            assert self.budget is not None
+            self.next = self.first()
+            assert self.holders, "nothing runs and somebody waits"
+            assert self.memory.taken + self.memory.need(self.kinds[self.next]) > self.budget, "it would fit"
+        if self.memory is not None and self.budget is not None and len(self.holders) > running:
+            assert self.memory.taken <= self.budget or len(self.holders) == 1
 
-    @precondition(lambda self: self.jobs)
+    @precondition(lambda self: self.numbers)
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
-        job = data.draw(st.integers(1, self.jobs))
+        self.leave(data.draw(st.sampled_from(sorted(self.numbers))))
+
+    def leave(self, job: int) -> None:
         self.slots.withdraw(job)
         self.holders.pop(job, None)
-        self.queue = [entry for entry in self.queue if entry[0] != job]
+        self.early.pop(job, None)
+        if self.next == job:
+            self.next = None
 
     @invariant()
     def never_more_than_there_are(self) -> None:
@@ -53,15 +96,58 @@ class SlotsMachine(RuleBasedStateMachine):
         assert len(set(self.holders.values())) == len(self.holders)
         if self.capacity:
             assert self.slots.running == len(self.holders)
-            assert self.slots.waiting == len(self.queue)
+            assert self.slots.waiting == len(self.early)
+
+    @invariant()
+    def never_over_the_budget_unless_alone(self) -> None:
+        if self.memory is not None and self.budget is not None:
+            assert self.memory.taken <= self.budget or len(self.holders) == 1
+            assert self.memory.taken == sum(map(self.memory.taken_by, self.holders))
 
     def teardown(self) -> None:
-        while self.queue:
+        while self.early:
             for job in list(self.holders):
-                self.slots.withdraw(job)
-            self.holders.clear()
+                self.leave(job)
+            waiting = len(self.early)
             self.admit()
+            assert len(self.early) < waiting, "nothing runs and nobody is admitted"
 
 
 SlotsMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestSlots = SlotsMachine.TestCase
+
+
+@given(early=st.lists(st.booleans(), min_size=1000, max_size=1000), moved=st.sets(st.integers(0, 999)))
+@settings(max_examples=5, deadline=None)
+def test_a_thousand_at_once_get_two_slots_in_the_stated_order(early: Sequence[bool], moved: set[int]) -> None:
+    slots = Slots(2)
+    for job, is_early in enumerate(early):
+        slots.ask(job, early=is_early, kind=KINDS[0])
+    for job in moved:
+        slots.expedite(job)
+    order = []
+    while admitted := slots.admit():
+        order += [job for job, _ in admitted]
+        slots.withdraw(order[-1])
+    assert order == sorted(range(1000), key=lambda job: (not early[job] and job not in moved, job))
+
+
+def test_small_jobs_that_fit_do_not_keep_a_big_one_out() -> None:
+    memory = Memory(100)
+    big, small = Kind("big", "cc"), Kind("small", "cc")
+    memory.learn(big, 90, ok=True)
+    memory.learn(small, 20, ok=True)
+    slots = Slots(3, memory)
+    slots.ask(1, early=True, kind=small)
+    assert slots.admit() == [(1, 0)]
+    slots.ask(9, early=False, kind=big)
+    assert slots.admit() == []
+    # Two slots are free, 80 bytes as well, others wait for what these make, and their requests came earlier.
+    slots.ask(3, early=True, kind=small)
+    slots.ask(4, early=True, kind=small)
+    slots.expedite(9)
+    assert slots.admit() == []
+    slots.withdraw(1)
+    assert slots.admit() == [(9, 0)]
+    slots.withdraw(9)
+    assert slots.admit() == [(3, 0), (4, 1)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart_worker import ledger, pipelines
+from headstart_worker import ledger, pipeline_states
 from headstart_worker.diagrams import DIAGRAMS, filled, main
 from headstart_wrapper import lifecycle
 from headstart_wrapper.errors import RequestError
@@ -33,12 +33,12 @@ def test_every_change_of_state_is_an_arrow() -> None:
 def test_the_table_of_pipelines_has_every_cell() -> None:
     header, _rule, *rows = DIAGRAMS["pipelines-table"]().splitlines()
     states = [cell.strip(" *").removeprefix("in *") for cell in header.strip("|").split("|")][1:]
-    assert states == [state.value for state, row in pipelines.TRANSITIONS.items() if row]
-    for line, event in zip(rows, pipelines.Event, strict=True):
+    assert states == [state.value for state, row in pipeline_states.TRANSITIONS.items() if row]
+    for line, event in zip(rows, pipeline_states.Event, strict=True):
         first, *cells = [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
         assert first == f"**{event.value}**"
         for cell, state in zip(cells, states, strict=True):
-            row = pipelines.TRANSITIONS[pipelines.State(state)].get(event)
+            row = pipeline_states.TRANSITIONS[pipeline_states.State(state)].get(event)
             assert bool(cell) == (row is not None)
             if row is not None and row[0].value != state:
                 assert cell.endswith(f"→ *{row[0].value}*")

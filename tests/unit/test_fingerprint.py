@@ -55,6 +55,24 @@ def test_I7_what_has_to_be_complete_for_the_early_half_counts() -> None:
     assert fingerprint(early_outputs=["b", "./a"], **base) == fingerprint(early_outputs=["a", "b"], **base)
 
 
+def test_I7_of_two_values_of_a_variable_the_later_counts() -> None:
+    base: dict[str, Any] = {"compiler": b"cc", "command": ["cc"], "inputs": []}
+    twice = fingerprint(env=[("A", "1"), ("A", "2")], **base)
+    assert twice != fingerprint(env=[("A", "2"), ("A", "1")], **base)
+    assert twice == fingerprint(env=[("A", "2")], **base)
+
+
+def test_I7_how_the_command_is_understood_counts() -> None:
+    base: dict[str, Any] = {"compiler": b"cc", "command": ["cc"], "env": [], "inputs": []}
+    assert len({fingerprint(dialect=name, **base) for name in ("", "generic", "rustc")}) == 3
+
+
+def test_I7_an_input_that_is_given_twice_counts_twice() -> None:
+    base: dict[str, Any] = {"compiler": b"cc", "command": ["cc"], "env": []}
+    digests = ([b"1"], [b"2"], [b"1", b"2"], [b"1", b"1"])
+    assert len({fingerprint(inputs=[("x", digest) for digest in some], **base) for some in digests}) == 4
+
+
 def test_I7_the_order_of_words_counts() -> None:
     base: dict[str, Any] = {"compiler": b"cc", "env": [], "inputs": []}
     assert fingerprint(command=["a", "b"], **base) != fingerprint(command=["b", "a"], **base)
@@ -94,6 +112,19 @@ def test_what_the_two_halves_do_not_share_is_left_out() -> None:
 def test_I7_a_source_that_looks_like_a_params_file_stays() -> None:
     kept = ["x.params", "x-1.params", "out/b.rlib-0.params", "out/a.rlib-x.params", "out/a.rlib.params"]
     assert relevant(*kept, declared=("out/a.rlib",)) == kept
+
+
+def test_I7_a_params_file_that_the_command_is_given_stays() -> None:
+    for word in ("@out/a.rlib-0.params", "--arg-file=out/a.rlib-0.params"):
+        for path in ("out/a.rlib-0.params", "./out/a.rlib-0.params"):
+            kept = relevant_inputs(
+                [path, "out/a.rlib-1.params"],
+                declared=["out/a.rlib"],
+                early_outputs=(),
+                worker_files=(),
+                command=["rustc", word],
+            )
+            assert kept == [path]
 
 
 def test_I7_a_dependencys_early_output_stays() -> None:

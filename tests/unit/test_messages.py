@@ -62,7 +62,7 @@ def test_responses_survive_both_encodings(response: WorkResponse) -> None:
 
 
 @given(RESPONSES)
-def test_a_json_response_is_one_line_of_known_keys(response: WorkResponse) -> None:
+def test_C12_a_json_response_is_one_line_of_known_keys(response: WorkResponse) -> None:
     encoded = encode_response_json(response)
     assert len(encoded.decode("ascii").splitlines()) == 1
     pairs = json.loads(encoded, object_pairs_hook=lambda pairs: pairs)
@@ -91,11 +91,16 @@ def test_cancels_are_the_bytes_that_bazel_sends() -> None:
     assert encode_request_json(WorkRequest(cancel=True)) == b'{"cancel":true}'
 
 
+def test_C66_verbosity_is_read_in_both_encodings() -> None:
+    assert decode_request_proto(bytes.fromhex("1807 280a")) == WorkRequest(request_id=7, verbosity=10)
+    assert decode_request_json('{"requestId":7,"verbosity":10}') == WorkRequest(request_id=7, verbosity=10)
+
+
 def test_id_zero_is_absent_from_a_protobuf_response() -> None:
     assert encode_response_proto(WorkResponse(0, 1)) == bytes.fromhex("0801")
 
 
-def test_unknown_fields_are_ignored() -> None:
+def test_C06_unknown_fields_are_ignored() -> None:
     field_99 = bytes.fromhex("9a06 03") + b"abc"
     assert decode_request_proto(field_99 + bytes.fromhex("1807")) == WorkRequest(request_id=7)
     assert decode_request_json('{"foo":{"bar":[1,{}]},"requestId":7}') == WorkRequest(request_id=7)
@@ -151,7 +156,7 @@ HASH = b"7d3f9b6284c6f36e77b425cac882e8fbbcc97a4727ec20790853076d0f463453"
         (1.5, b"1.5"),
     ],
 )
-def test_digests_are_opaque(value: Any, digest: bytes) -> None:
+def test_C70_digests_are_opaque(value: Any, digest: bytes) -> None:
     encoded = json.dumps({"inputs": [{"path": "p", "digest": value}]})
     assert decode_request_json(encoded).inputs == (Input("p", digest),)
 
@@ -161,7 +166,7 @@ def test_an_input_without_a_digest() -> None:
 
 
 @given(JSON_VALUES)
-def test_no_digest_is_refused(value: Any) -> None:
+def test_C70_no_digest_is_refused(value: Any) -> None:
     decode_request_json(json.dumps({"inputs": [{"path": "p", "digest": value}]}))
 
 

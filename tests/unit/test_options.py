@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from headstart_wrapper.errors import RequestError
 from headstart_wrapper.job import Job, Phase, Sandbox
+from headstart_wrapper.option_values import Size
 from headstart_wrapper.options import (
-    MAX_NESTING,
     OPTIONS,
     Option,
     Options,
     check,
-    expand,
     parse,
     usage,
     weaker_sandbox,
 )
+from headstart_wrapper.params_files import MAX_NESTING, expand
 
 EXAMPLES: Mapping[str, tuple[str, object]] = {
     "--timeout": ("1.5", 1.5),
@@ -44,8 +44,11 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "--persistent-worker": ("", True),
     "--worker-protocol": ("json", "json"),
     "--jobs": ("3", 3),
+    "--memory": ("6G", Size(6 << 30)),
     "--state-dir": ("/d", "/d"),
     "--worker-files": ("bin/tool", ("bin/tool",)),
+    "--exit-when-changed": ("", True),
+    "--collect-when-idle": ("30", 30.0),
     "--help": ("", True),
     "--version": ("", True),
 }
@@ -70,8 +73,11 @@ BAD = {
     "--persistent-worker": ["1"],
     "--worker-protocol": ["xml"],
     "--jobs": ["0", "-1", "two", "1.5", "²", ""],
+    "--memory": ["", "0", "-1", "much", "1.5G", "G", "%", "0%", "101%", "0K", "6GB", "6g", "6 G", "8²"],
     "--state-dir": [""],
     "--worker-files": [""],
+    "--exit-when-changed": ["1"],
+    "--collect-when-idle": ["", "soon", "-1", "nan", "inf"],
     "--help": ["x"],
     "--version": ["x"],
 }
@@ -164,6 +170,30 @@ def test_startup_options_are_the_defaults_of_every_request() -> None:
 
 def test_the_last_of_an_option_that_is_not_repeated_counts() -> None:
     assert parse(["--timeout=1", "--timeout=2"]).job.timeout == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1", 1),
+        ("6000000000", 6_000_000_000),
+        ("3K", 3 * 1024),
+        ("3M", 3 * 1024**2),
+        ("3G", 3 * 1024**3),
+        ("80%", 800),
+        ("1%", 10),
+        ("100%", 1000),
+    ],
+)
+def test_an_amount_of_memory_is_bytes_or_a_part_of_the_machines(text: str, expected: int) -> None:
+    size = parse([f"--memory={text}"]).memory
+    assert size is not None
+    assert size.of(1000) == expected
+
+
+def test_a_bad_amount_of_memory_is_told_every_good_form() -> None:
+    with pytest.raises(RequestError, match=r"--memory=6GB is no .*bytes .*--memory=6G.*--memory=80%"):
+        parse(["--memory=6GB"])
 
 
 def test_params_files_are_expanded_line_by_line_and_recursively() -> None:
@@ -275,3 +305,9 @@ def rendered(job: Job, *, joined: bool) -> list[str]:
 @given(JOBS, st.booleans(), st.booleans())
 def test_what_was_rendered_is_read_again(job: Job, joined: bool, request: bool) -> None:
     assert parse(rendered(job, joined=joined), request=request).job == job
+
+
+def test_I11_a_misspelled_sandbox_is_never_left_out() -> None:
+    assert parse(["--persistent_worker", "--for-another-worker"]).foreign == ("--for-another-worker",)
+    with pytest.raises(RequestError, match="--sandboxing"):
+        parse(["--persistent_worker", "--sandboxing=strict"])

@@ -16,9 +16,11 @@ def main() -> None:
             "process-wrapper: only Linux is supported; this release signals process groups through its pidfds"
         )
     if _serves(arguments):
-        from headstart_worker.server import main as run  # noqa: PLC0415 - see the module's docstring
-    else:
-        from headstart_wrapper.standalone import main as run  # noqa: PLC0415 - likewise
+        from headstart_worker.lifetime import main as serve  # noqa: PLC0415 - see the module's docstring
+
+        serve(arguments)
+    from headstart_wrapper.standalone import main as run  # noqa: PLC0415 - likewise
+
     sys.exit(run(arguments))
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from headstart_worker import ledger, pipelines
+from headstart_worker import ledger, pipeline_states
 from headstart_wrapper import lifecycle
 from headstart_wrapper.errors import RequestError
 
@@ -62,28 +62,30 @@ def _ledger() -> str:
 def _pipelines() -> str:
     without_reactions = {
         state: {event: target for event, (target, _) in row.items()}
-        for state, row in pipelines.TRANSITIONS.items()
+        for state, row in pipeline_states.TRANSITIONS.items()
     }
-    return _plain(without_reactions, pipelines.State.QUEUED)
+    return _plain(without_reactions, pipeline_states.State.QUEUED)
 
 
 def _pipelines_table() -> str:
-    states = [state for state, row in pipelines.TRANSITIONS.items() if row]
+    states = [state for state, row in pipeline_states.TRANSITIONS.items() if row]
     lines = [
         "| event | " + " | ".join(f"in *{state.value}*" for state in states) + " |",
         "|---" * (len(states) + 1) + "|",
     ]
-    for event in pipelines.Event:
-        cells = [_cell(state, pipelines.TRANSITIONS[state].get(event)) for state in states]
+    for event in pipeline_states.Event:
+        cells = [_cell(state, pipeline_states.TRANSITIONS[state].get(event)) for state in states]
         lines.append(f"| **{event.value}** | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(state: pipelines.State, row: tuple[pipelines.State, pipelines.Reaction] | None) -> str:
+def _cell(
+    state: pipeline_states.State, row: tuple[pipeline_states.State, pipeline_states.Reaction] | None
+) -> str:
     if row is None:
         return ""
     following, reaction = row
-    said = [] if reaction is pipelines.Reaction.NOTHING else [reaction.value]
+    said = [] if reaction is pipeline_states.Reaction.NOTHING else [reaction.value]
     if following is not state:
         said.append(f"→ *{following.value}*")
     return " ".join(said) or "-"

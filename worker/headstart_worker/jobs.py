@@ -1,78 +1,46 @@
 """Carries out what `pipelines` decides: runs compilers in slots, wakes the requests that wait.
 
 Each running compiler has a thread, because starting and watching processes blocks; the event loop never does. A
-job's end is reported only when its processes are gone.
+job's end is reported only when its processes are gone. Not here: what goes on in that thread (`compilation`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import final
 
 import trio
-from attrs import Factory, define
 
-from headstart_worker import pipelines
+from headstart_worker.compilation import Job, run
+from headstart_worker.faults import fatal
+from headstart_worker.idle import Activity
 from headstart_worker.ledger import Claim
-from headstart_worker.pipelines import JobId, Pipelines
+from headstart_worker.memory import Memory
+from headstart_worker.pipeline_states import Action, Forget, JobId, Kill, Start, Want
+from headstart_worker.pipelines import Pipelines
 from headstart_worker.slots import Slots
 from headstart_worker.trace import REQUESTS_TRACK
 from headstart_worker.tracing import TraceFile
-from headstart_wrapper.errors import HeadstartError
+from headstart_wrapper.errors import MachineError
 from headstart_wrapper.job import Outcome
 from headstart_wrapper.jobserver import Jobserver
-from headstart_wrapper.run import Early, Ended, Run
-from headstart_wrapper.supervise import Text
-from headstart_wrapper.text import BoundedText
-
-
-@define(eq=False)
-class Job:
-    """One compiler run in the worker.
-
-    Attributes:
-        run: the wrapper's view of it.
-        name: for pictures.
-        stage: its private directory, if its plan has use for one; made with its parents when the job starts, because
-            whoever cleans up temporary files may have taken them (I13).
-        early_text: output until the early outputs were complete; None until then.
-        text: the rest of its output.
-        outcome: how it ended.
-        holds_early: early requests are answered at the end only.
-        after: it may start only then; None: at once.
-        gone: set when no process of it is left, and nobody is being answered from it.
-    """
-
-    run: Run
-    name: str
-    stage: Path
-    holds_early: bool
-    after: trio.Event | None = None
-    early_text: str | None = None
-    text: str = ""
-    outcome: Outcome = Factory(lambda: Outcome(exit_code=0))
-    gone: trio.Event = Factory(trio.Event)
-    admitted: trio.Event = Factory(trio.Event)
-    queueing: trio.CancelScope = Factory(trio.CancelScope)
-    slot: int = 0
-    has_token: bool = False
-    killed: bool = False
-
-    def kill(self, *, at_once: bool) -> None:
-        """Ends it, wherever it is."""
-        self.killed = True
-        self.queueing.cancel()
-        self.run.stop(kill=at_once)
+from headstart_wrapper.option_values import Size
 
 
 @final
 class Jobs:
-    """All jobs of a worker, and the answers that requests wait for."""
+    """All jobs of a worker, and the answers that requests wait for.
+
+    Attributes:
+        pipelines: see there.
+        activity: what goes on; jobs are counted here, whoever else does something counts it too.
+    """
 
     def __init__(
         self,
@@ -81,16 +49,28 @@ class Jobs:
         capacity: int,
         jobserver: Jobserver,
         trace: TraceFile,
+        memory: Size | None = None,
     ) -> None:
+        """Nothing runs.
+
+        Args:
+            nursery: ends when the last job is gone.
+            capacity: compilers that may run at once.
+            jobserver: the tokens that they share.
+            trace: where to tell what happens.
+            memory: the budget of all compilers together; None: there is none.
+        """
         self.pipelines = Pipelines()
+        self.activity = Activity()
         self._nursery = nursery
-        self._slots = Slots(capacity)
+        self._memory = None if memory is None else Memory(memory.of(_machine_memory()))
+        self._slots = Slots(capacity, self._memory)
         self._jobserver = jobserver
         self._token_turn = trio.Lock()
         self._token_wait = trio.CancelScope()
         self._trace = trace
         self._jobs: dict[JobId, Job] = {}
-        self._answers: dict[Claim, trio.MemorySendChannel[pipelines.Action]] = {}
+        self._answers: dict[Claim, trio.MemorySendChannel[Action]] = {}
         # A thread for each compiler that runs; more would wait for slots anyway.
         self._threads = trio.CapacityLimiter(capacity)
         self._closing = False
@@ -98,16 +78,17 @@ class Jobs:
     def __getitem__(self, job: JobId) -> Job:
         return self._jobs[job]
 
+    @fatal
     def submit(
         self,
         claim: Claim,
-        want: pipelines.Want,
+        want: Want,
         fingerprint: str | None,
         outputs: Iterable[str],
         job: Job,
         *,
         home: bool,
-    ) -> trio.MemoryReceiveChannel[pipelines.Action]:
+    ) -> trio.MemoryReceiveChannel[Action]:
         """Attaches a request; the channel will bring one action that answers it.
 
         Args:
@@ -118,21 +99,38 @@ class Jobs:
             job: the run to start if there is none to join.
             home: see `Pipelines.request`.
         """
-        sender, receiver = trio.open_memory_channel[pipelines.Action](1)
-        self._answers[claim] = sender
+        receiver = self._expect(claim)
         number, actions = self.pipelines.request(claim, want, fingerprint, frozenset(outputs), home=home)
         if number in self._jobs:
             self._jobs[number].holds_early |= job.holds_early
+            if want is Want.EARLY:
+                self._slots.expedite(number)
             self._trace.instant("join", job=number, label=job.name, want=want.value)
+            job.notes.tell(f"joins job {number}, {job.name}")
         else:
             self._jobs[number] = job
+            job.notes.tell(f"queued as job {number}, {job.name}")
         self._perform(actions)
+        return receiver
+
+    @fatal
+    def withdraw(
+        self, claim: Claim, want: Want, fingerprint: str | None
+    ) -> trio.MemoryReceiveChannel[Action]:
+        """Ends what goes on for a request alone that was given up before it came; the channel is `submit`'s."""
+        receiver = self._expect(claim)
+        self._perform(self.pipelines.withdraw(claim, want, fingerprint))
+        return receiver
+
+    def _expect(self, claim: Claim) -> trio.MemoryReceiveChannel[Action]:
+        self._answers[claim], receiver = trio.open_memory_channel[Action](1)
         return receiver
 
     def cancel(self, claim: Claim) -> None:
         """The host gave a request up."""
         self._perform(self.pipelines.cancel(claim))
 
+    @fatal
     def answered(self, claim: Claim) -> None:
         """A request needs nothing of its job any more."""
         self._answers.pop(claim, None)
@@ -141,31 +139,40 @@ class Jobs:
     def shut_down(self) -> None:
         """Kills everything at once; `nursery` ends when it is gone."""
         self._closing = True
-        self._perform(self.pipelines.shut_down())
-        for job in self._jobs.values():
-            job.kill(at_once=True)  # one that was told to end before may have a long grace yet
+        try:
+            self._perform(self.pipelines.shut_down())
+        finally:  # also when it is a defect in there that ends us
+            for job in self._jobs.values():
+                job.kill(at_once=True)  # one that was told to end before may have a long grace yet
 
-    def _perform(self, actions: Iterable[pipelines.Action]) -> None:
+    def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
-                case pipelines.Start(number, after):
+                case Start(number, after):
                     own = self._jobs[number].after
                     waits_for = [
                         *(self._jobs[older].gone for older in after),
                         *([own] if own is not None else []),
                     ]
-                    self._nursery.start_soon(self._execute, number, waits_for)
-                case pipelines.Kill(number):
+                    self.activity.begin()
+                    self._nursery.start_soon(self._counted, number, waits_for)
+                case Kill(number):
                     self._jobs[number].kill(at_once=self._closing)
-                case pipelines.Forget(number):
+                case Forget(number):
                     forgotten = self._jobs.pop(number)
                     forgotten.gone.set()
                     if forgotten.run.plan.places:
-                        self._nursery.start_soon(trio.to_thread.run_sync, _remove, forgotten.stage)
+                        self._nursery.start_soon(_remove, forgotten.stage)
                 case _ if action.claim in self._answers:
                     self._answers[action.claim].send_nowait(action)
                 case _:
                     pass  # the request's own task ended before, with the worker
+
+    async def _counted(self, number: JobId, after: Iterable[trio.Event]) -> None:
+        try:
+            await self._execute(number, after)
+        finally:
+            self.activity.end()
 
     async def _execute(self, number: JobId, after: Iterable[trio.Event]) -> None:
         job = self._jobs[number]
@@ -173,12 +180,15 @@ class Jobs:
             await gone.wait()
         asked = time.monotonic()
         with job.queueing:
-            self._slots.ask(number, early=self.pipelines.has_early_waiter(number))
+            self._slots.ask(number, early=self.pipelines.has_early_waiter(number), kind=job.kind)
             self._admit()
             await job.admitted.wait()
             await self._take_token()
             job.has_token = True
-        self._trace.span("queue", REQUESTS_TRACK, asked, time.monotonic(), job=number, label=job.name)
+        expected = {} if self._memory is None else {"memory": self._memory.taken_by(number)}
+        self._trace.span(
+            "queue", REQUESTS_TRACK, asked, time.monotonic(), job=number, label=job.name, **expected
+        )
         if job.has_token and not job.killed:
             await self._compile(number, job)
         else:
@@ -187,14 +197,21 @@ class Jobs:
             self._jobserver.put_back()
             self._token_wait.cancel()  # the implicit token comes back without the fifo's telling
         self._slots.withdraw(number)
+        if self._memory is not None:
+            ended_by_itself = job.outcome.exit_code == 0 and not job.outcome.stopped_early
+            self._memory.learn(job.kind, job.outcome.usage.peak_memory, ok=ended_by_itself)
+            self._trace.counter("memory", time.monotonic(), self._memory.taken)
         self._admit()
         self._perform(self.pipelines.ended(number, ok=job.outcome.exit_code == 0))
 
     def _admit(self) -> None:
-        for number, slot in self._slots.admit():
+        admitted = self._slots.admit()
+        for number, slot in admitted:
             job = self._jobs[JobId(number)]
             job.slot = slot
             job.admitted.set()
+        if admitted and self._memory is not None:
+            self._trace.counter("memory", time.monotonic(), self._memory.taken)
 
     async def _take_token(self) -> None:
         async with self._token_turn:
@@ -208,6 +225,7 @@ class Jobs:
         self._trace.counter("compilers", began, self._slots.running)
         early_at: float | None = None
 
+        @fatal
         def early(text: str) -> None:
             nonlocal early_at
             early_at = time.monotonic()
@@ -215,10 +233,17 @@ class Jobs:
             if not job.holds_early and not job.run.job.stop_after_early:
                 self._perform(self.pipelines.early_complete(number))
 
-        def run() -> tuple[Outcome, str]:
-            return _run(job, lambda text: trio.from_thread.run_sync(early, text))
+        def compile_it() -> tuple[Outcome, str]:
+            return run(job, lambda text: trio.from_thread.run_sync(early, text))
 
-        job.outcome, job.text = await trio.to_thread.run_sync(run, limiter=self._threads)
+        job.notes.tell(f"started in slot {job.slot}")
+        try:
+            job.outcome, job.text = await trio.to_thread.run_sync(compile_it, limiter=self._threads)
+        except RuntimeError as error:  # there was no thread to run it in
+            job.outcome = Outcome(
+                exit_code=MachineError.exit_code,
+                message=f"the job could not be run: {error}; raise the limit of processes, or lower --jobs",
+            )
         ended = time.monotonic()
         usage = job.outcome.usage
         detail = {
@@ -236,35 +261,10 @@ class Jobs:
         self._trace.counter("compilers", ended, self._slots.running - 1)
 
 
-def _run(job: Job, early: Callable[[str], None]) -> tuple[Outcome, str]:
-    """Runs in a thread: the job's events from start to end; returns its outcome and the text that is left."""
-    text = BoundedText()
-    try:
-        # Closed here: an exception would hold the generator, and the processes that it ends when it is closed.
-        with contextlib.closing(job.run.events()) as events:
-            for event in events:
-                match event:
-                    case Text():
-                        text.append(event.data)
-                    case Early():
-                        early(text.result())
-                        text = BoundedText()
-                    case Ended():
-                        return event.outcome, text.result()
-    except HeadstartError as error:
-        return Outcome(exit_code=error.exit_code, message=str(error)), text.result()
-    except OSError as error:
-        message = f"the job could not be run: {error}; is the disk full, or the state directory gone?"
-        return Outcome(exit_code=125, message=message), text.result()
-    except Exception:  # noqa: BLE001 - a bug of ours costs one job, not the worker
-        return Outcome(exit_code=125, message=bug_report()), text.result()
-    raise AssertionError("a run ends with Ended")
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def bug_report() -> str:
-    """What to say about the exception that is being handled."""
-    return f"this is a bug in process-wrapper; please report it with\n{traceback.format_exc().rstrip()}"
-
-
-def _remove(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
+async def _remove(directory: Path) -> None:
+    with contextlib.suppress(RuntimeError):  # no thread to do it in: it goes with the state directory
+        await trio.to_thread.run_sync(partial(shutil.rmtree, directory, ignore_errors=True))

@@ -5,12 +5,14 @@ Theory of operation
 A *job* is one compiler run. Requests attach to it with what they want of it: the early half, the full half, or all of
 it alone. The early and the full request of one compile are found to be the same job by its fingerprint and nothing
 else: if any input, argument or variable differs, the fingerprint differs, and there is nothing to join (I7). The halves
-may come in any order, any number of times; `TRANSITIONS` says what each means in each state.
+may come in any order, any number of times; `TRANSITIONS` (`pipeline_states`) says what each means in each state.
 
 Ownership: a job owns the output paths of the requests that attached to it. A request for a path that a job with another
 fingerprint owns says that the older job's result is not wanted any more: it is superseded. Its processes are
 killed, requests that still wait for it are told so, and the new job starts when the old one's processes are gone and
-nobody is being answered from it any more, who could still publish its outputs over the new ones (I5).
+nobody is being answered from it any more, who could still publish its outputs over the new ones (I5). So a request joins
+nothing while such a job writes one of its outputs, unless what it would join waits for that job's end itself: the
+joined compiler may have written already what the other one writes last.
 
 Memory: a finished job is kept until both halves were answered. A failure is told once to each half, so that it is
 not compiled twice; the same half asked again is a new try. What nobody comes for (an early half whose full half was
@@ -22,181 +24,43 @@ attached any more. This room does no I/O; it is told events and returns actions,
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator
-from enum import StrEnum
-from typing import Final, NewType, final
+from typing import Final, final
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 
 from headstart_worker.ledger import Claim
-
-JobId = NewType("JobId", int)
-"""Names one compiler run; never used again."""
+from headstart_worker.pipeline_states import (
+    ENDED,
+    REQUEST_EVENTS,
+    TRANSITIONS,
+    Action,
+    AnswerCancelled,
+    AnswerEarly,
+    AnswerEnd,
+    AnswerSuperseded,
+    Event,
+    Forget,
+    JobId,
+    Kill,
+    Reaction,
+    Start,
+    State,
+    Want,
+)
 
 RETAINED: Final = 1024
 """Finished jobs kept for a half that has not come. Each costs its private outputs on disk, mostly links to published
 files; the number is above the widest build graph that asks for all early halves before any full one."""
 
-
-class Want(StrEnum):
-    """What a request wants of a job."""
-
-    EARLY = "early"
-    FULL = "full"
-    ALONE = "alone"
-
-
-class State(StrEnum):
-    """Where a job is."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    EARLY = "early complete"
-    DONE = "done"
-    FAILED = "failed"
-    FAILED_LATE = "failed late"
-    ENDING = "ending"
-    GONE = "gone"
-
-
-class Event(StrEnum):
-    """What happens to a job."""
-
-    EARLY_REQUEST = "early request"
-    FULL_REQUEST = "full request"
-    ALONE_REQUEST = "alone request"
-    STARTED = "started"
-    EARLY_COMPLETE = "early complete"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    ABANDONED = "abandoned"
-
-
-class Reaction(StrEnum):
-    """What is to be done about an event."""
-
-    NOTHING = "-"
-    WAIT = "request waits"
-    ANSWER = "answer the request"
-    ANSWER_EARLY = "answer early requests"
-    ANSWER_ALL = "answer all"
-    KILL = "kill"
-    SETTLE = "cancelled and superseded are told"
-    FORGET = "forget"
-
-
-TRANSITIONS: Final[dict[State, dict[Event, tuple[State, Reaction]]]] = {
-    State.QUEUED: {
-        Event.EARLY_REQUEST: (State.QUEUED, Reaction.WAIT),
-        Event.FULL_REQUEST: (State.QUEUED, Reaction.WAIT),
-        Event.ALONE_REQUEST: (State.QUEUED, Reaction.WAIT),
-        Event.STARTED: (State.RUNNING, Reaction.NOTHING),
-        Event.FAILED: (State.FAILED, Reaction.ANSWER_ALL),
-        Event.ABANDONED: (State.ENDING, Reaction.KILL),
-    },
-    State.RUNNING: {
-        Event.EARLY_REQUEST: (State.RUNNING, Reaction.WAIT),
-        Event.FULL_REQUEST: (State.RUNNING, Reaction.WAIT),
-        Event.EARLY_COMPLETE: (State.EARLY, Reaction.ANSWER_EARLY),
-        Event.SUCCEEDED: (State.DONE, Reaction.ANSWER_ALL),
-        Event.FAILED: (State.FAILED, Reaction.ANSWER_ALL),
-        Event.ABANDONED: (State.ENDING, Reaction.KILL),
-    },
-    State.EARLY: {
-        Event.EARLY_REQUEST: (State.EARLY, Reaction.ANSWER),
-        Event.FULL_REQUEST: (State.EARLY, Reaction.WAIT),
-        Event.SUCCEEDED: (State.DONE, Reaction.ANSWER_ALL),
-        Event.FAILED: (State.FAILED_LATE, Reaction.ANSWER_ALL),
-        Event.ABANDONED: (State.ENDING, Reaction.KILL),
-    },
-    State.DONE: {
-        Event.EARLY_REQUEST: (State.DONE, Reaction.ANSWER),
-        Event.FULL_REQUEST: (State.DONE, Reaction.ANSWER),
-        Event.ABANDONED: (State.GONE, Reaction.FORGET),
-    },
-    State.FAILED: {
-        Event.EARLY_REQUEST: (State.FAILED, Reaction.ANSWER),
-        Event.FULL_REQUEST: (State.FAILED, Reaction.ANSWER),
-        Event.ABANDONED: (State.GONE, Reaction.FORGET),
-    },
-    State.FAILED_LATE: {
-        Event.EARLY_REQUEST: (State.FAILED_LATE, Reaction.ANSWER),
-        Event.FULL_REQUEST: (State.FAILED_LATE, Reaction.ANSWER),
-        Event.ABANDONED: (State.GONE, Reaction.FORGET),
-    },
-    State.ENDING: {
-        Event.STARTED: (State.ENDING, Reaction.KILL),
-        Event.EARLY_COMPLETE: (State.ENDING, Reaction.NOTHING),
-        Event.SUCCEEDED: (State.GONE, Reaction.SETTLE),
-        Event.FAILED: (State.GONE, Reaction.SETTLE),
-        Event.ABANDONED: (State.ENDING, Reaction.NOTHING),
-    },
-    State.GONE: {},
-}
-
-ENDED: Final = frozenset({State.DONE, State.FAILED, State.FAILED_LATE})
-"""The compiler has ended by itself, its result is kept."""
-
-_REQUEST = {Want.EARLY: Event.EARLY_REQUEST, Want.FULL: Event.FULL_REQUEST, Want.ALONE: Event.ALONE_REQUEST}
+REMEMBERED: Final = 4096
+"""Outputs of forgotten jobs whose newest request is known: an older one may come late (id 0, work that is done anew), while
+hardly so many others pass."""
 
 
 class IllegalEventError(Exception):
     """We have a bug: an event came in a state that cannot have it."""
-
-
-@frozen
-class Start:
-    """Run this job's compiler, when the jobs in `after` are forgotten: gone, and nobody publishes their outputs."""
-
-    job: JobId
-    after: tuple[JobId, ...]
-
-
-@frozen
-class Kill:
-    """End this job's compiler, or take it out of the queue; report its end as a failure."""
-
-    job: JobId
-
-
-@frozen
-class AnswerEarly:
-    """Answer with the early half of a job that goes on, or went well that far."""
-
-    claim: Claim
-    job: JobId
-
-
-@frozen
-class AnswerEnd:
-    """Answer with how the job ended."""
-
-    claim: Claim
-    job: JobId
-
-
-@frozen
-class AnswerCancelled:
-    """Answer that the request was cancelled: nothing of it runs any more."""
-
-    claim: Claim
-
-
-@frozen
-class AnswerSuperseded:
-    """Answer that a newer request for the same output took its place."""
-
-    claim: Claim
-
-
-@frozen
-class Forget:
-    """Nobody needs this job's private files any more."""
-
-    job: JobId
-
-
-Action = Start | Kill | AnswerEarly | AnswerEnd | AnswerCancelled | AnswerSuperseded | Forget
 
 
 @define
@@ -204,6 +68,8 @@ class _Job:
     id: JobId
     fingerprint: str | None
     home: Claim | None = None
+    after: tuple[JobId, ...] = ()
+    newest: int = 0
     state: State = State.QUEUED
     waiting: dict[Claim, Want] = Factory(dict)
     answering: dict[Claim, Want] = Factory(dict)
@@ -222,7 +88,9 @@ class Pipelines:
         self._jobs: dict[JobId, _Job] = {}
         self._joinable: dict[str, _Job] = {}
         self._owners: dict[str, _Job] = {}
+        self._past: dict[str, int] = {}  # outputs that nobody owns any more, by their newest request
         self._attached: dict[Claim, _Job] = {}
+        self._idle: list[JobId] = []  # ended, and nobody there: oldest first
         self._last = 0
         self.joins = 0
 
@@ -231,17 +99,41 @@ class Pipelines:
         known = self._jobs.get(job)
         return known.state if known else State.GONE
 
-    def joinable(self, fingerprint: str, want: Want) -> bool:
-        """True when a request with this fingerprint would join a job instead of making one."""
-        return self._joined(fingerprint, want) is not None
+    def joinable(self, fingerprint: str, want: Want, outputs: Collection[str] = ()) -> bool:
+        """True when a request with this fingerprint, for these outputs, would join a job instead of making one."""
+        return self._joined(fingerprint, want, outputs) is not None
 
-    def _joined(self, fingerprint: str | None, want: Want) -> _Job | None:
+    def _joined(self, fingerprint: str | None, want: Want, outputs: Collection[str] = ()) -> _Job | None:
         if fingerprint is None or want is Want.ALONE:
             return None
         job = self._joinable.get(fingerprint)
-        if job is not None and job.state in {State.FAILED, State.FAILED_LATE} and want in job.answered:
+        if job is None or (job.state in {State.FAILED, State.FAILED_LATE} and want in job.answered):
             return None
-        return job
+        writers = {
+            owner.id
+            for path in outputs
+            if (owner := self._owners.get(path)) and owner is not job and _lives(owner)
+        }
+        return job if writers <= self._awaited(job, writers) else None
+
+    def _awaited(self, job: _Job, among: set[JobId]) -> set[JobId]:
+        """Those of some jobs whose end this one's start waits for, itself or through others."""
+        found: set[JobId] = set()
+        unseen = list(job.after) if among else []
+        while unseen:
+            if (number := unseen.pop()) in self._jobs and number not in found:
+                found.add(number)
+                unseen += self._jobs[number].after
+        return found & among
+
+    def overtaken(self, claim: Claim, outputs: Collection[str]) -> bool:
+        """True when a newer request than this one has come for one of its outputs."""
+        owners = ((path, self._owners.get(path)) for path in outputs)
+        return any((owner.newest if owner else self._past.get(path, 0)) > claim for path, owner in owners)
+
+    def has_tails(self) -> bool:
+        """True when a compiler goes on after its early outputs, and nobody waits for it."""
+        return any(_is_tail(job) for job in self._joinable.values())
 
     def has_early_waiter(self, job: JobId) -> bool:
         """True when an early request waits for this job."""
@@ -266,7 +158,7 @@ class Pipelines:
             outputs: every path that the request declares, in one canonical spelling.
             home: a new job runs in this request's own directory, which is taken away with its answer (I8).
         """
-        joined = self._joined(fingerprint, want)
+        joined = self._joined(fingerprint, want, outputs)
         actions: list[Action] = []
         after: list[JobId] = []
         for older in {id(owner): owner for path in outputs if (owner := self._owners.get(path))}.values():
@@ -278,21 +170,24 @@ class Pipelines:
             self._last += 1
             job = _Job(JobId(self._last), fingerprint if want is not Want.ALONE else None)
             job.home = claim if home else None
+            job.after = tuple(after)
             self._jobs[job.id] = job
             if job.fingerprint is not None:
                 if (twin := self._joinable.get(job.fingerprint)) is not None:
                     actions += self._abandon(twin, superseded=True)
                 self._joinable[job.fingerprint] = job
-            actions.append(Start(job.id, tuple(after)))
+            actions.append(Start(job.id, job.after))
         else:
             job = joined
             self.joins += 1
         for path in outputs:
+            job.newest = max(job.newest, self._past.pop(path, 0))
             self._owners[path] = job
             job.outputs.add(path)
+        job.newest = max(job.newest, claim)
         self._attached[claim] = job
         job.waiting[claim] = want
-        return job.id, actions + self._feed(job, _REQUEST[want], claim)
+        return job.id, actions + self._feed(job, REQUEST_EVENTS[want], claim)
 
     def started(self, job: JobId) -> list[Action]:
         """The job's compiler is about to be started."""
@@ -321,6 +216,19 @@ class Pipelines:
             return [AnswerCancelled(claim)]
         job.cancelled.append(claim)
         return [] if job.waiting else self._abandon(job, superseded=False)
+
+    def withdraw(self, claim: Claim, want: Want, fingerprint: str | None) -> list[Action]:
+        """The host gave a request up before it came: as if it had come and was cancelled then.
+
+        The tail that it would have waited for is wanted by nobody any more; it ends, and the cancel is acknowledged when
+        its processes are gone. What others wait for, or what they are retained for, goes on.
+        """
+        job = self._joined(fingerprint, want)
+        if want is not Want.FULL or job is None or not _is_tail(job):
+            return [AnswerCancelled(claim)]
+        self._attached[claim] = job
+        job.cancelled.append(claim)
+        return self._abandon(job, superseded=False)
 
     def answered(self, claim: Claim) -> list[Action]:
         """A request that was told to be answered needs the job's files no longer."""
@@ -400,16 +308,31 @@ class Pipelines:
             for path in job.outputs:
                 if self._owners.get(path) is job:
                     del self._owners[path]
+                    self._past[path] = job.newest
+            while len(self._past) > REMEMBERED:
+                del self._past[next(iter(self._past))]
             del self._jobs[job.id]
             actions.append(Forget(job.id))
-        return actions + self._evict()
+        self._note_idle(job)
+        while len(self._idle) > self._retained:
+            actions += self._abandon(self._jobs[self._idle[0]], superseded=False)
+        return actions
 
-    def _evict(self) -> list[Action]:
-        idle = [
-            job for job in self._jobs.values() if job.state in ENDED and not job.waiting and not job.answering
-        ]
-        return [
-            a
-            for job in idle[: max(0, len(idle) - self._retained)]
-            for a in self._abandon(job, superseded=False)
-        ]
+    def _note_idle(self, job: _Job) -> None:
+        """Keeps the list of idle jobs, which every event would have to look for otherwise."""
+        place = bisect_left(self._idle, job.id)
+        known = place < len(self._idle) and self._idle[place] == job.id
+        idle = job.state in ENDED and not job.waiting and not job.answering
+        if idle and not known:
+            insort(self._idle, job.id)
+        elif known and not idle:
+            del self._idle[place]
+
+
+def _lives(job: _Job) -> bool:
+    """True when it writes its outputs, will, or somebody does from its files: when forgetting it has to wait."""
+    return job.state not in ENDED or bool(job.answering)
+
+
+def _is_tail(job: _Job) -> bool:
+    return job.state is State.EARLY and not job.waiting

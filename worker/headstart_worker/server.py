@@ -2,46 +2,32 @@
 
     reader ─→ ledger ─→ one task a request ─→ jobs (slots, threads)
                 │                  │
-                └── cancel         └─→ ledger ─→ writer
+                └── cancel         └─→ ledger ─→ correspondence ─→ outbox
 
-The order of an end, whatever began it (end of input, a signal, a broken stream, a malformed frame): no request is read any
-more; tasks of requests end; every job is killed at once and its end awaited; what was answered already is written; the
-helper ends; the state directory is removed.
+Not here: the process around it, how it starts and how it ends (`lifetime`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-from collections.abc import AsyncIterator, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Final, final
 
 import trio
 from attrs import Factory, frozen
 
 from headstart_worker import stdio
-from headstart_worker.codec import Codec, codec_for
+from headstart_worker.codec import Codec
+from headstart_worker.correspondence import Correspondence, Debt
 from headstart_worker.jobs import Jobs
-from headstart_worker.ledger import Claim, Ledger, State
+from headstart_worker.ledger import Claim, Settlement, State
 from headstart_worker.messages import WorkRequest, WorkResponse
+from headstart_worker.notes import Notes
 from headstart_worker.requests import Admission, Answer, Requests
-from headstart_worker.state import state_directory
-from headstart_worker.tracing import TraceFile
-from headstart_wrapper import options as grammar
-from headstart_wrapper.errors import HeadstartError, ProtocolError, RequestError
-from headstart_wrapper.helper_spawner import HelperSpawner
-from headstart_wrapper.jobserver import Jobserver
-from headstart_wrapper.options import Options
-from headstart_wrapper.standalone import read_params, say
+from headstart_worker.tool_files import ToolFiles
+from headstart_wrapper.errors import ProtocolError
 
 _READ: Final = 1 << 16
 """Bytes at a time: a pipe's capacity on Linux."""
-
-_FLUSH_SECONDS: Final = 0.2
-"""How long a host may take to read the last answers of a worker that ends; it has a second for everything."""
 
 
 @frozen(eq=False)
@@ -50,60 +36,107 @@ class _Task:
 
     Attributes:
         request: what was read.
+        debt: what the host is owed for it.
+        notes: what is told about it.
         over: set when it was answered or dropped; nothing of its work is left then.
         attached: set when it took its place among the jobs, or never will.
     """
 
     request: WorkRequest
+    debt: Debt
+    notes: Notes
     over: trio.Event = Factory(trio.Event)
     attached: trio.Event = Factory(trio.Event)
 
 
 @final
 class Server:
-    """One worker's requests, between two descriptors."""
+    """One worker's requests, from a descriptor to the correspondence."""
 
-    def __init__(self, codec: Codec, requests: Requests, jobs: Jobs, writer: trio.lowlevel.FdStream) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        requests: Requests,
+        jobs: Jobs,
+        correspondence: Correspondence,
+        *,
+        tool_files: ToolFiles | None,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            codec: of the host's stream.
+            requests: does the work.
+            jobs: likewise.
+            correspondence: where answers go.
+            tool_files: what makes it end when it is out of date; None: it does not look.
+        """
         self._codec = codec
         self._requests = requests
         self._jobs = jobs
-        self._writer = writer
-        self._ledger = Ledger()
+        self._correspondence = correspondence
+        self._ledger = correspondence.ledger
         self._tasks: dict[Claim, _Task] = {}
         self._last_attached = trio.Event()
         self._last_attached.set()
-        # Answers are bounded texts and as many as there are requests; a slow host must not stop cancels (I12).
-        self._out, self._outbox = trio.open_memory_channel[WorkResponse](float("inf"))
+        self._tool_files = tool_files
+        self._outdated = trio.Event()
+        self._came = trio.Event()
 
     async def serve(self, reader: trio.lowlevel.FdStream) -> None:
-        """Serves until the input ends; the answers are written by then, as far as the host takes them.
+        """Serves until the input ends, or until a worker that is out of date has nothing to do.
 
         Raises:
             ProtocolError: a frame is malformed.
-            trio.BrokenResourceError: the host does not read any more.
         """
-        async with trio.open_nursery() as writing:
-            writing.start_soon(self._write)
-            try:
-                async with trio.open_nursery() as tasks:
-                    async for request in self._read(reader):
-                        self._admit(request, tasks)
-                    tasks.cancel_scope.cancel()
-            finally:
-                self._jobs.shut_down()  # first: the host may be slow to read, and has a second for everything
-                self._out.close()
-                writing.cancel_scope.deadline = trio.current_time() + _FLUSH_SECONDS
+        try:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(self._retire, reader)
+                async for request in self._read(reader):
+                    self._admit(request, tasks)
+                tasks.cancel_scope.cancel()
+        finally:
+            self._jobs.shut_down()
 
     async def _read(self, reader: trio.lowlevel.FdStream) -> AsyncIterator[WorkRequest]:
-        while data := await reader.receive_some(_READ):
+        while data := await self._receive(reader):
             self._codec.feed(data)
             for request in self._codec.requests():
                 yield request
+            self._came.set()
         self._codec.close()
 
-    async def _write(self) -> None:
-        async for response in self._outbox:
-            await self._writer.send_all(self._codec.encode(response))
+    async def _receive(self, reader: trio.lowlevel.FdStream) -> bytes:
+        try:
+            return bytes(await reader.receive_some(_READ))
+        except trio.ClosedResourceError:
+            return b""
+
+    async def _retire(self, reader: trio.lowlevel.FdStream) -> None:
+        """Ends a worker that is out of date when nothing is unanswered, running, or on its way to us.
+
+        What has reached our stdin is served first. A host that writes after our last look, before it has learned of our end,
+        gets a broken pipe: from inside the protocol there is no way to tell it earlier.
+        """
+        await self._outdated.wait()
+        activity = self._jobs.activity
+        while True:
+            await activity.quiet()
+            await self._correspondence.outbox.emptied()
+            if not activity.is_quiet:
+                continue
+            if not stdio.holds_input(reader.fileno()) and not self._is_inside_a_message():
+                break
+            self._came = trio.Event()
+            await self._came.wait()
+        reader.close()  # an end of input like any other, and at once: nothing may come between the look and this
+
+    def _is_inside_a_message(self) -> bool:
+        try:
+            self._codec.close()
+        except ProtocolError:
+            return True
+        return False
 
     def _admit(self, request: WorkRequest, tasks: trio.Nursery) -> None:
         if request.cancel:
@@ -111,14 +144,34 @@ class Server:
             if claim is not None:
                 self._jobs.cancel(claim)
             return
+        task = _Task(
+            request,
+            self._correspondence.owe(request),
+            Notes(request.request_id, verbose=request.verbosity > 0),
+        )
+        self._jobs.activity.begin()
         admission = self._ledger.request(request.request_id)
-        self._tasks[admission.claim] = _Task(request)
+        self._tasks[admission.claim] = task
+        self._look_at_tool_files(request, task.notes)
         after = None
         if admission.supersedes is not None:
-            after = self._tasks[admission.supersedes].over
+            older = self._tasks[admission.supersedes]
+            self._correspondence.forget(older.debt)
+            after = older.over
             self._jobs.cancel(admission.supersedes)
         if admission.starts:
             self._start(admission.claim, after, tasks)
+
+    def _look_at_tool_files(self, request: WorkRequest, notes: Notes) -> None:
+        if self._tool_files is None or self._outdated.is_set():
+            return
+        changed = self._tool_files.changed(request.inputs)
+        if changed is not None:
+            notes.say(
+                f"the worker's own file {changed} has changed since this worker was started: it ends when nothing is left "
+                "to do, and the host starts another"
+            )
+            self._outdated.set()
 
     def _start(self, claim: Claim, after: trio.Event | None, tasks: trio.Nursery) -> None:
         task = self._tasks[claim]
@@ -133,6 +186,7 @@ class Server:
     ) -> None:
         admission = Admission(
             claim=claim,
+            notes=task.notes,
             turn=turn,
             attached=task.attached,
             after=after,
@@ -147,12 +201,16 @@ class Server:
             # Also when the worker ends: whoever waits for this must come to its own end.
             task.over.set()
         settlement = self._ledger.finish(claim)
-        del self._tasks[claim]
         if settlement.answer:
             cancelled = settlement.cancelled and answer.cancelled
-            self._out.send_nowait(_response(task.request.request_id, answer, cancelled=cancelled))
+            self._correspondence.answer(
+                task.debt, _response(task.request.request_id, answer, cancelled=cancelled)
+            )
+        del self._tasks[claim]
+        task.notes.tell(_account(task.notes, answer, settlement))
         if settlement.next is not None:
             self._start(settlement.next, None, tasks)
+        self._jobs.activity.end()
 
 
 async def _pass_turn(turn: trio.Event, attached: trio.Event, following: trio.Event) -> None:
@@ -170,77 +228,10 @@ def _response(request_id: int, answer: Answer, *, cancelled: bool) -> WorkRespon
     )
 
 
-async def _end_by_signal(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            scope.cancel()
-
-
-async def _serve(
-    options: Options,
-    reader: int,
-    writer: int,
-    *,
-    outer: Jobserver | None,
-    spawner: HelperSpawner,
-    state: Path,
-) -> int:
-    capacity = options.jobs or len(os.sched_getaffinity(0))
-    jobserver = outer or Jobserver.create(state, capacity)
-    error: Exception | None = None
-    ending = trio.CancelScope()
-    with TraceFile(options.trace) as trace, contextlib.closing(jobserver):
-        # Signals are received until the last process is gone: a second one must not end us before.
-        async with trio.open_nursery() as receiving:
-            receiving.start_soon(_end_by_signal, ending)
-            async with trio.open_nursery() as running:
-                jobs = Jobs(running, capacity=capacity, jobserver=jobserver, trace=trace)
-                requests = Requests(
-                    jobs,
-                    options=options,
-                    cwd=str(Path.cwd()),
-                    env={**os.environ, **jobserver.environment},
-                    spawner=spawner,
-                    state=state,
-                    trace=trace,
-                )
-                server = Server(
-                    codec_for(options.worker_protocol), requests, jobs, trio.lowlevel.FdStream(writer)
-                )
-                try:
-                    with ending:
-                        await server.serve(trio.lowlevel.FdStream(reader))
-                except* ProtocolError as group:
-                    error = _first(group)
-                except* trio.BrokenResourceError:
-                    error = ProtocolError("the host does not read responses any more; every job was ended")
-                finally:
-                    jobs.shut_down()
-            receiving.cancel_scope.cancel()
-    if error is not None:
-        say(str(error))
-        return ProtocolError.exit_code
-    return 0
-
-
-def _first(group: BaseExceptionGroup[ProtocolError]) -> ProtocolError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Serves requests until the input ends; returns the exit code of the worker."""
-    outer = Jobserver.outer(os.environ)  # before any descriptor of ours can have the numbers that it names
-    reader, writer = stdio.claim_protocol_descriptors()
-    try:
-        options = grammar.parse(grammar.expand(arguments, read_params))
-        if options.job.command:
-            raise RequestError("a worker takes no command at its start; send it in a request")
-        with contextlib.closing(HelperSpawner()) as spawner, state_directory(options.state_dir) as state:
-            spawner.warm_up()
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            serve = partial(_serve, options, reader, writer, outer=outer, spawner=spawner, state=state)
-            return trio.run(serve)
-    except HeadstartError as error:
-        say(str(error))
-        return error.exit_code
+def _account(notes: Notes, answer: Answer, settlement: Settlement) -> str:
+    if not settlement.answer:
+        return f"dropped after {notes.seconds:.3f} s: its id came again"
+    if settlement.cancelled and answer.cancelled:
+        return f"answered after {notes.seconds:.3f} s: cancelled"
+    memory = f", memory peak {answer.peak_memory >> 20} MiB" if answer.peak_memory else ""
+    return f"answered after {notes.seconds:.3f} s: exit code {answer.exit_code}{memory}"

@@ -2,6 +2,8 @@
 
 State on disk is a hint (I13): nothing in it is needed for a right result, so it is removed at the end, and what a killed
 worker left behind is swept by the next one. A lock that the kernel drops with its owner tells which is which.
+Processes are swept with it: those of a dead worker's jobs carry the name of its directory (`spawner.TAG`), and who holds the
+lock cannot be mistaken, across containers neither, as a process id could.
 """
 
 from __future__ import annotations
@@ -10,13 +12,18 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart_wrapper import stragglers
 from headstart_wrapper.errors import MachineError
 
 _PREFIX = "headstart-worker-"
+
+_SWEEP_SECONDS = 1.0
+"""How long what a dead worker left running may take to die before this worker serves all the same."""
 
 
 @contextlib.contextmanager
@@ -34,7 +41,7 @@ def state_directory(parent: str | None) -> Iterator[Path]:
         base.mkdir(parents=True, exist_ok=True)
         # Locked before it has the name that others sweep by.
         unnamed = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
-        lock = _locked(unnamed)
+        lock = _locked(unnamed, os.O_CREAT)
         directory = unnamed.rename(base / f"{_PREFIX}{os.getpid()}{unnamed.name.removeprefix('.new')}")
     except OSError as error:
         raise MachineError(
@@ -49,22 +56,39 @@ def state_directory(parent: str | None) -> Iterator[Path]:
             os.close(lock)
 
 
-def _locked(directory: Path) -> int | None:
-    """A descriptor that holds the directory's lock; None when its owner is alive."""
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _locked(directory: Path, flags: int = os.O_NOFOLLOW) -> int | None:
+    """A descriptor that holds the directory's lock; None when its owner is alive.
+
+    Only an owner makes the lock: where it is missing, somebody cleaned up, and the owner may be alive.
+    """
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
+def _is_ours(directory: Path) -> bool:
+    """False for what another user made: in a place for everybody, any name can be made up."""
+    status = directory.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+
+
 def _sweep(base: Path) -> None:
-    """Removes directories whose owners are dead, as far as they are ours to remove."""
-    for directory in base.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            lock = _locked(directory)
-            if lock is not None:
-                shutil.rmtree(directory, ignore_errors=True)
-                os.close(lock)
+    """Ends what dead workers left running, then removes their directories, as far as they are ours to end and remove."""
+    with contextlib.ExitStack() as stack:
+        dead = []
+        for directory in base.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):
+                if _is_ours(directory) and (lock := _locked(directory)) is not None:
+                    stack.callback(os.close, lock)
+                    dead.append(directory)
+        if dead:
+            stragglers.end_tagged({directory.name for directory in dead}, seconds=_SWEEP_SECONDS)
+        for directory in dead:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from blake3 import blake3
 
-_FORMAT = b"headstart job 1"
+_FORMAT = b"headstart job 2"
 """Changes whenever the encoding does."""
 
 
@@ -29,11 +29,13 @@ def encode(
     env: Iterable[tuple[str, str]],
     inputs: Iterable[tuple[str, bytes]],
     early_outputs: Sequence[str] = (),
+    dialect: str = "",
 ) -> bytes:
     """The canonical encoding: each list with its count, each string with its length, sets sorted."""
     encoding: list[bytes] = []
     _put(encoding, _FORMAT)
     _put(encoding, compiler)
+    _put(encoding, dialect.encode())
     for words in (command, sorted(map(posixpath.normpath, early_outputs))):
         _put(encoding, len(words).to_bytes(8, "little"))
         for word in words:
@@ -41,7 +43,7 @@ def encode(
     for pairs in (
         sorted(
             (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
-            for name, value in env
+            for name, value in dict(env).items()
         ),
         sorted((path.encode("utf-8", "surrogateescape"), digest) for path, digest in inputs),
     ):
@@ -59,17 +61,27 @@ def fingerprint(
     env: Iterable[tuple[str, str]],
     inputs: Iterable[tuple[str, bytes]],
     early_outputs: Sequence[str] = (),
+    dialect: str = "",
 ) -> str:
     """Names a job by its content.
 
     Args:
         compiler: identity of the compiler's executable.
         command: the command as requested, before `${KEY}` is replaced, without our options.
-        env: the child's environment, as far as a request or the worker's own start sets it.
+        env: the child's environment, as far as a request or the worker's own start sets it; of two values of one
+            variable the later counts, as it does for the child.
         inputs: every declared input that counts (see `relevant_inputs`), with an opaque digest.
         early_outputs: what has to be complete for the early half to be answered.
+        dialect: as what the command is understood, and so what is added to it.
     """
-    encoding = encode(compiler=compiler, command=command, env=env, inputs=inputs, early_outputs=early_outputs)
+    encoding = encode(
+        compiler=compiler,
+        command=command,
+        env=env,
+        inputs=inputs,
+        early_outputs=early_outputs,
+        dialect=dialect,
+    )
     return blake3(encoding).hexdigest()
 
 
@@ -79,29 +91,41 @@ def relevant_inputs(
     declared: Collection[str],
     early_outputs: Collection[str],
     worker_files: Collection[str],
+    command: Sequence[str] = (),
 ) -> list[str]:
     """The inputs that both halves of one job have in common.
 
     Left out are the job's own early outputs, which the full request lists as inputs; the worker's own tool
     files; and the params file that carried the request, which the host names after the action's first
-    output (`<output>-<n>.params`, Bazel's rule). A source file that merely ends in .params stays.
+    output (`<output>-<n>.params`, Bazel's rule). A source file that merely ends in .params stays, and so does a
+    file of that name that the command itself is given: its content reaches the compiler.
 
     Args:
         inputs: paths as the host gave them.
         declared: the request's declared outputs, early ones too.
         early_outputs: the early ones alone.
         worker_files: prefixes of the worker's own files.
+        command: the command as requested.
     """
     own = {posixpath.normpath(path) for path in early_outputs}
     outputs = {posixpath.normpath(path) for path in declared}
     prefixes = tuple(posixpath.normpath(prefix) + "/" for prefix in worker_files)
+
+    def carried_the_request(path: str, normal: str) -> bool:
+        named = _PARAMS_FILE.fullmatch(normal)
+        return (
+            named is not None
+            and named["output"] in outputs
+            and not any(path in word or normal in word for word in command)
+        )
+
     return [
         path
         for path in inputs
         if (normal := posixpath.normpath(path)) not in own
         and not normal.startswith(prefixes)
-        and _PARAMS_FILE.sub("", normal) not in outputs
+        and not carried_the_request(path, normal)
     ]
 
 
-_PARAMS_FILE = re.compile(r"-\d+\.params$")
+_PARAMS_FILE = re.compile(r"(?P<output>.+)-\d+\.params", re.DOTALL)

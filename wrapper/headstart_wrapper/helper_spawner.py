@@ -6,15 +6,21 @@ need not import what it takes.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
 import sys
 import threading
-from typing import cast, final
+import time
+from typing import Final, cast, final
 
-from headstart_wrapper import spawner
+from headstart_wrapper import spawner, stragglers
 from headstart_wrapper.errors import MachineError
+from headstart_wrapper.process_group import ESCAPED_SECONDS, Descriptors
+
+_CLOSE_SECONDS: Final = 2.0
+"""How long a helper may take to end when it is told to; it gives what it kills less than half of that."""
 
 
 @final
@@ -25,10 +31,18 @@ class HelperSpawner:
     are lost with it, and the next job starts another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str | None = None) -> None:
+        """Starts nothing yet; to be made in the main thread.
+
+        Args:
+            owner: the name of the worker's state directory, by which its jobs can be found when everything of it is dead;
+                None: a name of no directory.
+        """
+        self._owner = owner or f"{os.getpid()}.{time.monotonic_ns()}"
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        spawner.become_parent()  # of the helper
 
     def warm_up(self) -> None:
         """Starts the helper now."""
@@ -42,7 +56,7 @@ class HelperSpawner:
             ours, theirs = socket.socketpair()
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-B", spawner.__file__, str(theirs.fileno())],
+                    [sys.executable, "-I", "-S", "-B", spawner.__file__, str(theirs.fileno()), self._owner],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
@@ -52,10 +66,11 @@ class HelperSpawner:
         return self._connection
 
     def _ask(self, message: object, descriptors: list[int]) -> tuple[object, list[int]]:
+        packed = spawner.packed(message)
         with self._lock:
             connection = self._connected()
             try:
-                spawner.send_message(connection, message, descriptors)
+                spawner.send_message(connection, packed, descriptors)
                 return spawner.receive_message(connection)
             except (EOFError, OSError) as error:
                 self._close()
@@ -64,29 +79,42 @@ class HelperSpawner:
                 ) from error
 
     def start(
-        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, streams: tuple[int, int, int]
+        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, descriptors: Descriptors
     ) -> tuple[int, int]:
         """See `process_group.Spawner`."""
-        answer, descriptors = self._ask(("start", (argv, executable, env, cwd)), list(streams))
+        answer, pidfds = self._ask(("start", (argv, executable, env, cwd)), list(descriptors))
         if isinstance(answer, tuple):
             number = cast("int", answer[1])
             raise OSError(number, os.strerror(number))
-        return cast("int", answer), descriptors[0]
+        pid = cast("int", answer)
+        if not pidfds:  # we had none free to take it
+            self._ask(("abort", pid), [])
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return pid, pidfds[0]
 
-    def reap(self, pid: int) -> spawner.Reaped:
+    def reap(self, pid: int) -> spawner.Reaped | None:
         """See `process_group.Spawner`."""
         answer, _ = self._ask(("reap", pid), [])
-        if cast("tuple[object, ...]", answer)[0] == "failed":
+        if isinstance(answer, tuple) and answer[0] == "failed":
             raise MachineError(
                 "the helper that started this compiler is gone, and its result with it; was it killed? Ask again"
             )
-        return cast("spawner.Reaped", answer)
+        return cast("spawner.Reaped | None", answer)
 
     def _close(self) -> None:
         if self._connection is not None and self._process is not None:
             self._connection.close()
-            self._process.wait()
+            if self._ends_badly(self._process):  # it was killed: nobody ended what it had started
+                stragglers.end_tagged({self._owner}, seconds=ESCAPED_SECONDS)
             self._connection = self._process = None
+
+    @staticmethod
+    def _ends_badly(process: subprocess.Popen[bytes]) -> bool:
+        try:
+            return process.wait(_CLOSE_SECONDS) != 0
+        except subprocess.TimeoutExpired:  # it is stopped, or hangs in a file system: we do not
+            process.kill()
+            return process.wait() != 0
 
     def close(self) -> None:
         """Ends the helper, and with it every group that was not reaped."""

@@ -112,16 +112,19 @@ class Jobserver:
         """Puts a token back for a compiler that was reaped; the last one sees that all are there."""
         token = self._held.pop()
         if token:
-            os.write(self.descriptor, token)
+            with contextlib.suppress(BlockingIOError):  # a compiler filled the fifo: nobody lacks a token
+                os.write(self.descriptor, token)
         else:
             self._implicit = True
         if not self._held:
             self._refill()
 
     def _refill(self) -> None:
-        """Replaces tokens that killed compilers took with them."""
+        """Replaces tokens that killed compilers took with them, and takes out what others put in too much."""
         if self._tokens is not None:
             (waiting,) = struct.unpack("i", fcntl.ioctl(self.descriptor, termios.FIONREAD, b"\0" * 4))
+            if waiting > self._tokens:
+                os.read(self.descriptor, waiting - self._tokens)
             os.write(self.descriptor, b"+" * (self._tokens - waiting))
 
     def close(self) -> None:

@@ -2,13 +2,14 @@
 
     [options] [--] command arg...
 
-A table says what each option is; the parser only looks things up. Reading params files is an effect, so
-the reader is handed in. Not here: what the options mean for a compiler (dialects), or running anything.
+A table says what each option is; the parser only looks things up. Not here: arguments that stand in files
+(`params_files`), how a value is written (`option_values`), what the options mean for a compiler (dialects), or running
+anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -16,12 +17,7 @@ from attrs import evolve, field, frozen
 from headstart_wrapper import encoding
 from headstart_wrapper.errors import RequestError
 from headstart_wrapper.job import Job, Phase, Sandbox
-
-Read = Callable[[str], str]
-"""Gives the text of a file named in the arguments; raises OSError or UnicodeDecodeError."""
-
-MAX_NESTING = 32
-"""Params files inside params files: deeper than any build tool writes, shallow enough to end a cycle at once."""
+from headstart_wrapper.option_values import Size, one_of, to_count, to_pair, to_seconds, to_size, to_text
 
 
 @frozen(kw_only=True)
@@ -32,65 +28,36 @@ class Options:
         persistent_worker: serve requests instead of running one job.
         worker_protocol: "proto" or "json".
         jobs: how many compilers may run at once; None: one for each usable core.
+        memory: what the compilers that run at once may be expected to need together; None: not bounded.
         state_dir: where private outputs live while jobs run; None: a directory of our own below TMPDIR.
         worker_files: inputs below these prefixes are the worker's own files, not the job's.
+        exit_when_changed: end, when there is nothing to do, after a request showed that the worker's own files changed.
+        collect_when_idle: give memory back after so many seconds without work; None: never.
         trace: file for trace events.
         sandbox, sandbox_unavailable: the check that was asked for, and what to do when it cannot be had.
         encoding_check: the known character as it arrived; see `encoding`.
         help, version: print and exit.
+        foreign: unknown options behind `--persistent-worker`: a host's user can add flags there for every worker of a
+            build (Bazel: `--worker_extra_flag`), some of which are meant for others. They are named and left out.
         job: the job's own options and command.
     """
 
     persistent_worker: bool = False
     worker_protocol: str = "proto"
     jobs: int | None = None
+    memory: Size | None = None
     state_dir: str | None = None
     worker_files: tuple[str, ...] = ()
+    exit_when_changed: bool = False
+    collect_when_idle: float | None = None
     trace: str | None = None
     sandbox: Sandbox = Sandbox.OFF
     sandbox_unavailable: str = "fail"
     encoding_check: str = ""
     help: bool = False
     version: bool = False
+    foreign: tuple[str, ...] = ()
     job: Job = field(factory=Job)
-
-
-def _text(name: str, value: str) -> str:
-    if not value:
-        raise RequestError(f"{name} wants a value; give it as {name}=VALUE")
-    return value
-
-
-def _seconds(name: str, value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise RequestError(f"{name}={value} is no number of seconds; give for example {name}=1.5")
-    return seconds
-
-
-def _count(name: str, value: str) -> int:
-    if not value.isdecimal() or int(value) < 1:
-        raise RequestError(f"{name}={value} is no count; give a whole number of at least 1")
-    return int(value)
-
-
-def _pair(name: str, value: str) -> tuple[str, str]:
-    key, equals, rest = value.partition("=")
-    if not key or not equals:
-        raise RequestError(f"{name}={value} lacks its second half; give it as {name}=NAME=VALUE")
-    return key, rest
-
-
-def _choice(*known: str) -> Callable[[str, str], str]:
-    def convert(name: str, value: str) -> str:
-        if value not in known:
-            raise RequestError(f"{name}={value} is not known; choose one of {', '.join(known)}")
-        return value
-
-    return convert
 
 
 @frozen
@@ -122,64 +89,87 @@ class Option:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("--timeout", _seconds, "SECONDS", "send TERM to the job's group after this long"),
-    Option("--kill-delay", _seconds, "SECONDS", "send KILL this long after TERM"),
+    Option("--timeout", to_seconds, "SECONDS", "send TERM to the job's group after this long"),
+    Option("--kill-delay", to_seconds, "SECONDS", "send KILL this long after TERM"),
     Option(
-        "--dialect", _text, "NAME", "what we know of the compiler (rustc, generic); found from the command"
+        "--dialect", to_text, "NAME", "what we know of the compiler (rustc, generic); found from the command"
     ),
     Option(
-        "--phase", lambda n, v: Phase(_choice("early", "full")(n, v)), "early|full", "the half that is wanted"
+        "--phase", lambda n, v: Phase(one_of("early", "full")(n, v)), "early|full", "the half that is wanted"
     ),
     Option(
-        "--early-output", _text, "PATH", "declared early output", repeated=True, attribute="early_outputs"
+        "--early-output", to_text, "PATH", "declared early output", repeated=True, attribute="early_outputs"
     ),
-    Option("--output", _text, "PATH", "any other declared output", repeated=True, attribute="outputs"),
+    Option("--output", to_text, "PATH", "any other declared output", repeated=True, attribute="outputs"),
     Option(
         "--input",
-        _text,
+        to_text,
         "PATH",
         "declared input, where no host gives a list",
         repeated=True,
         attribute="inputs",
     ),
-    Option("--env", _pair, "NAME=VALUE", "set a variable for the job", repeated=True),
+    Option("--env", to_pair, "NAME=VALUE", "set a variable for the job", repeated=True),
     Option(
         "--subst",
-        _pair,
+        to_pair,
         "KEY=VALUE",
         "replace ${KEY} in the command and in --env; the value ${pwd} is the job's directory",
         repeated=True,
         attribute="substitutions",
     ),
     Option("--stop-after-early", None, "", "kill the compiler when its early outputs are complete"),
-    Option("--stats", _text, "FILE", "write what the job used, as JSON"),
+    Option("--stats", to_text, "FILE", "write what the job used, as JSON"),
     Option("--explain", None, "", "say on stderr why each decision was taken"),
     Option(
         "--sandbox",
-        lambda n, v: Sandbox(_choice(*(s.value for s in Sandbox))(n, v)),
+        lambda n, v: Sandbox(one_of(*(s.value for s in Sandbox))(n, v)),
         "off|audit|enforce|strict",
         "check what the job reads and writes (this release knows only off)",
     ),
     Option(
         "--sandbox-unavailable",
-        _choice("fail", "warn"),
+        one_of("fail", "warn"),
         "fail|warn",
         "what to do when the sandbox asked for cannot be had",
     ),
-    Option(encoding.OPTION, _text, "é", "tells whether the host takes UTF-8 for Latin-1, so that we undo it"),
-    Option("--trace", _text, "FILE", "write trace events, JSON", startup=True),
+    Option(
+        encoding.OPTION, to_text, "é", "tells whether the host takes UTF-8 for Latin-1, so that we undo it"
+    ),
+    Option("--trace", to_text, "FILE", "write trace events, JSON", startup=True),
     Option("--persistent-worker", None, "", "serve requests on stdin and stdout", startup=True),
     Option(
-        "--worker-protocol", _choice("proto", "json"), "proto|json", "encoding of the requests", startup=True
+        "--worker-protocol", one_of("proto", "json"), "proto|json", "encoding of the requests", startup=True
     ),
-    Option("--jobs", _count, "N", "compilers that may run at once (usable cores)", startup=True),
-    Option("--state-dir", _text, "DIR", "where private outputs live while jobs run", startup=True),
+    Option("--jobs", to_count, "N", "compilers that may run at once (usable cores)", startup=True),
+    Option(
+        "--memory",
+        to_size,
+        "SIZE",
+        "memory that compilers may need at once: bytes, 6G or 80% (no bound)",
+        startup=True,
+    ),
+    Option("--state-dir", to_text, "DIR", "where private outputs live while jobs run", startup=True),
     Option(
         "--worker-files",
-        _text,
+        to_text,
         "PREFIX",
         "inputs below this prefix are the worker's own files",
         repeated=True,
+        startup=True,
+    ),
+    Option(
+        "--exit-when-changed",
+        None,
+        "",
+        "end, when there is nothing to do, after the worker's own files changed",
+        startup=True,
+    ),
+    Option(
+        "--collect-when-idle",
+        to_seconds,
+        "SECONDS",
+        "give memory back after so long without work (never)",
         startup=True,
     ),
     Option("--help", None, "", "print this and exit", startup=True),
@@ -188,60 +178,6 @@ OPTIONS: tuple[Option, ...] = (
 
 _BY_NAME = {option.name: option for option in OPTIONS}
 _JOB_ATTRIBUTES = frozenset(attribute.name for attribute in Job.__attrs_attrs__)
-
-
-def expand(arguments: Sequence[str], read: Read) -> list[str]:
-    """Replaces `@file` and `--flagfile=file` by the file's lines, recursively, up to `--`.
-
-    Lines are taken raw: UTF-8, no shell unquoting, empty lines kept. `@@x` and `@label//x` stay as they
-    are (Bazel's rule). Nothing after `--` is expanded: compilers read their own response files.
-
-    Raises:
-        RequestError: a params file is missing, unreadable or nested without end.
-    """
-    return list(_expanded(arguments, read, depth=0))
-
-
-def _expanded(arguments: Sequence[str], read: Read, *, depth: int) -> Iterator[str]:
-    for index, argument in enumerate(arguments):
-        if argument == "--":
-            yield from arguments[index:]
-            return
-        path = _params_file(argument)
-        if path is None:
-            yield argument
-            continue
-        if depth == MAX_NESTING:
-            raise RequestError(
-                f"params files are nested more than {MAX_NESTING} deep at {path}; does one name itself?"
-            )
-        lines = list(_expanded(_lines(path, read), read, depth=depth + 1))
-        yield from lines
-        if "--" in lines:
-            yield from arguments[index + 1 :]
-            return
-
-
-def _params_file(argument: str) -> str | None:
-    if argument.startswith("@"):
-        path = argument[1:]
-        return None if not path or path.startswith("@") or "//" in path else path
-    for prefix in ("--flagfile=", "-flagfile="):
-        if argument.startswith(prefix):
-            return argument.removeprefix(prefix)
-    return None
-
-
-def _lines(path: str, read: Read) -> list[str]:
-    try:
-        text = read(path)
-    except OSError as error:
-        raise RequestError(
-            f"cannot read the params file {path}: {error.strerror}; declare it as an input of the action"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise RequestError(f"the params file {path} is not UTF-8; write it with UTF-8 encoding") from error
-    return text.removesuffix("\n").split("\n") if text else []
 
 
 def parse(arguments: Sequence[str], *, base: Options | None = None, request: bool = False) -> Options:
@@ -269,6 +205,10 @@ def parse(arguments: Sequence[str], *, base: Options | None = None, request: boo
         spelled, equals, value = argument.partition("=")
         name = spelled.replace("_", "-")
         option = _BY_NAME.get(name)
+        # A sandbox that was misspelled must not be left out: that would be weaker than asked for (I11).
+        if option is None and values.get("persistent_worker") and not name.startswith("--sandbox"):
+            values.setdefault("foreign", []).append(spelled)
+            continue
         if option is None:
             raise RequestError(
                 f"unknown option {spelled}; see process-wrapper --help, or put -- before the command"
@@ -311,10 +251,12 @@ def check(options: Options) -> Job:
     job = options.job
     if not job.command:
         raise RequestError("no command is given; put the compiler and its arguments after --")
-    for word in (*job.command, *(value for pair in job.env for value in pair)):
+    variables = (word for pair in job.env for word in pair)
+    paths = (*job.early_outputs, *job.outputs, *job.inputs, job.stats or "")
+    for word in (*job.command, *variables, *paths):
         if "\0" in word:
             raise RequestError(
-                f"{word!r} cannot be handed to a process: it holds a NUL; correct what made the request"
+                f"{word!r} is no word for a process and no path: it holds a NUL; correct what made the request"
             )
     if job.phase and not job.early_outputs:
         raise RequestError(f"--phase={job.phase} needs at least one --early-output=PATH")

@@ -2,7 +2,10 @@
 
 A reader of an output may hold it mapped for its whole life (rustc does), so a published file is never
 written in place: it appears by rename. A file that the compiler may still open is never moved away from it
-either: publishing links or copies, the private file stays.
+either: publishing links or copies, the private file stays. A link is made beside the private file and renamed from
+there, so that a worker that is killed in between leaves nothing at the host's; a copy has to be made beside its target.
+
+Outputs are files. A directory in the place of one is the host's mistake or somebody's work: it is never removed.
 """
 
 from __future__ import annotations
@@ -14,17 +17,35 @@ import itertools
 import os
 from collections.abc import Callable, Iterable
 
+from headstart_wrapper.errors import RequestError
+
 _FICLONE = 0x40049409
 """ioctl_ficlone(2): share the blocks of another file, where the file system can."""
 
+_process = os.urandom(6).hex()
 _serial = itertools.count()
 
 
+def _temporary(directory: str) -> str:
+    """A name that nobody has: process ids come again, in containers soon; an output's own name may be as long as names can be."""
+    return os.path.join(directory, f".headstart-{_process}-{next(_serial)}")  # noqa: PTH118 - hot path
+
+
 def prepare(paths: Iterable[str]) -> None:
-    """Makes room for outputs: their directories exist, and nothing old is in their places."""
+    """Makes room for outputs: their directories exist, and nothing old is in their places.
+
+    Raises:
+        RequestError: a directory is in the place of one.
+        OSError: the place cannot be made free.
+    """
     for path in paths:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # noqa: PTH103, PTH120 - hot path, plain strings
-        discard((path,))
+        try:
+            discard((path,))
+        except IsADirectoryError as error:
+            raise RequestError(
+                f"the output {path} is a directory; declare the files in it, or remove it if it is an older build's"
+            ) from error
 
 
 def discard(paths: Iterable[str]) -> None:
@@ -48,15 +69,17 @@ def publish(source: str, target: str, *, link: bool, rewrite: Callable[[bytes], 
     """
     import shutil  # noqa: PLC0415 - not every job publishes, and its start need not wait for it
 
-    directory, name = os.path.split(target)
+    directory = os.path.dirname(target)  # noqa: PTH120 - hot path
     os.makedirs(directory or ".", exist_ok=True)  # noqa: PTH103 - hot path
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}.{next(_serial)}")  # noqa: PTH118 - hot path
+    if link and rewrite is None and _linked(source, target):
+        return
+    temporary = _temporary(directory)
     try:
         if rewrite is not None:
             with open(source, "rb") as reader, open(temporary, "xb") as writer:  # noqa: PTH123 - hot path
                 writer.write(rewrite(reader.read()))
             shutil.copymode(source, temporary)
-        elif not (link and _linked(source, temporary)):
+        else:
             _copy(source, temporary)
         os.replace(temporary, target)  # noqa: PTH105 - hot path
     except BaseException:
@@ -65,13 +88,18 @@ def publish(source: str, target: str, *, link: bool, rewrite: Callable[[bytes], 
 
 
 def _linked(source: str, target: str) -> bool:
+    temporary = _temporary(os.path.dirname(source))  # noqa: PTH120 - hot path
     try:
-        os.link(source, target)
+        os.link(source, temporary)
+        os.replace(temporary, target)  # noqa: PTH105 - hot path
     except OSError as error:
         # Another file system, one without links, or a file with all its links taken: a copy serves.
         if error.errno in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}:
             return False
         raise
+    finally:
+        # After success too: renaming one name of a file to another name of it does nothing, says rename(2).
+        discard((temporary,))
     return True
 
 

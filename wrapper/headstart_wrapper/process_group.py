@@ -18,7 +18,18 @@ id: once the leader is reaped, its id may name somebody else's process, and a la
 
 Nothing here calls waitpid(-1): statuses of others are not ours to take. Never group 0: that is the host's.
 
-A process that leaves the group (`setsid`) escapes this room; other defences are for those.
+What group signals cannot do, and who does it
+---------------------------------------------
+Every process of a job inherits the reading end of a pipe, its *guard*. Nobody ever writes into it. This process alone
+holds the writing end, and it serves twice:
+
+-   When it closes, however this process ends (SIGKILL too), the kernel sends KILL to the group, because the leader's
+    spawner made the group the owner of the pipe's signals. That needs no process of ours to be alive.
+-   While any process of the job lives, wherever it went, the pipe has a reader. The kernel tells when the last one is
+    gone. What still holds the guard when the group is empty has left the group (`setsid`), and is killed by that mark.
+
+A process that leaves the group *and* closes all descriptors is for the worker's helper, which becomes the parent of every
+orphan (`spawner`); and when the worker and its helper are killed at once, for the next worker (`stragglers`).
 """
 
 from __future__ import annotations
@@ -30,13 +41,13 @@ import select
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
-from headstart_wrapper import spawner
+from headstart_wrapper import spawner, stragglers
 from headstart_wrapper.errors import (
     CommandNotExecutableError,
     CommandNotFoundError,
+    HeadstartError,
     MachineError,
     RequestError,
 )
@@ -44,33 +55,58 @@ from headstart_wrapper.errors import (
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 """Where commands are looked for when the job's environment has no PATH; hosts start workers without one."""
 
+ESCAPED_SECONDS: Final = 0.2
+"""How long those that left the group may take to die; a worker has one second in all."""
+
+_PIDFD_SIGNAL_PROCESS_GROUP: Final = 4
+"""pidfd_send_signal(2), Linux 6.9: to the group whose leader this is, even when its id was given away."""
+
+_REMEDIES: Final = {
+    errno.EAGAIN: "; raise the limit of processes (ulimit -u), or lower --jobs",
+    errno.ENOMEM: "; lower --jobs",
+    errno.EMFILE: "; raise the limit of open files (ulimit -n)",
+    errno.EBADF: f"; its processes need the descriptor {spawner.GUARD}: raise the limit of open files (ulimit -n)",
+}
+
+Descriptors = tuple[int, int, int, int]
+"""What becomes a leader's 0, 1 and 2, and its guard."""
+
 
 class Spawner(Protocol):
     """Starts leaders and reaps them; see `spawner` for what starting means."""
 
     def start(
-        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, streams: tuple[int, int, int]
+        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, descriptors: Descriptors
     ) -> tuple[int, int]:
         """Returns the leader's process id and its pidfd, which the caller owns."""
 
-    def reap(self, pid: int) -> spawner.Reaped:
-        """Collects an exited leader."""
+    def reap(self, pid: int) -> spawner.Reaped | None:
+        """Collects an exited leader; None when somebody traces it (`spawner.Children.reap`)."""
 
 
 @final
 class DirectSpawner:
-    """Starts leaders from this process: right when this process is small and has one thread."""
+    """Starts leaders from this process: right when this process is small and has one thread, which makes this."""
+
+    def __init__(self) -> None:
+        spawner.become_parent()
 
     def start(
-        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, streams: tuple[int, int, int]
+        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, descriptors: Descriptors
     ) -> tuple[int, int]:
         """See `Spawner`; the working directory must be this process's own."""
         if not os.path.samefile(cwd, "."):  # noqa: PTH121 - hot path
             raise ValueError("a direct spawner starts in its own working directory")
-        pid = spawner.start_leader(argv, executable, env, streams)
-        return pid, os.pidfd_open(pid)
+        pid = spawner.start_leader(argv, executable, env, descriptors)
+        try:
+            return pid, os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
-    def reap(self, pid: int) -> spawner.Reaped:
+    def reap(self, pid: int) -> spawner.Reaped | None:
         """See `Spawner`."""
         return spawner.reap_leader(pid)
 
@@ -105,11 +141,17 @@ def find_executable(command: str, *, cwd: str, path: str | None) -> str:
 
 @final
 class ProcessGroup:
-    """A started job's processes, from the leader's start until it is reaped."""
+    """A started job's processes, from the leader's start until it is reaped.
 
-    def __init__(self, pid: int, pidfd: int, spawner_: Spawner) -> None:
+    Attributes:
+        pid: the leader's process id.
+        pidfd: readable when the leader has exited.
+    """
+
+    def __init__(self, pid: int, pidfd: int, guard: Guard, spawner_: Spawner) -> None:
         self.pid = pid
         self.pidfd = pidfd
+        self._guard = guard
         self._spawner = spawner_
         self._reaped = False
 
@@ -133,27 +175,20 @@ class ProcessGroup:
         if not os.path.isdir(cwd):  # noqa: PTH112 - hot path
             raise CommandNotFoundError(f"the working directory {cwd} does not exist; the host must create it")
         executable = find_executable(argv[0], cwd=cwd, path=env.get("PATH"))
+        guard = None
         try:
-            pid, pidfd = spawner_.start(list(argv), executable, dict(env), cwd, streams)
-        except OSError as error:
-            if error.errno in {errno.ENOEXEC, errno.EACCES, errno.EISDIR}:
-                raise CommandNotExecutableError(
-                    f"the command {argv[0]} cannot be executed ({error.strerror}); is it built for this machine?"
-                ) from error
-            if error.errno == errno.ENOENT:
-                raise CommandNotFoundError(
-                    f"the command {argv[0]} names an interpreter that does not exist; look at its first line"
-                ) from error
-            if error.errno == errno.EINVAL:
-                raise RequestError(
-                    f"a word or variable of the command {argv[0]!r} holds a NUL, or is no text; no command can have it"
-                ) from error
-            if error.errno == errno.E2BIG:
-                raise MachineError(
-                    f"the command line of {argv[0]} is longer than the kernel takes; use the compiler's response files"
-                ) from error
-            raise MachineError(f"the command {argv[0]} cannot be started: {error.strerror}") from error
-        return cls(pid, pidfd, spawner_)
+            guard = Guard()
+            pid, pidfd = spawner_.start(list(argv), executable, dict(env), cwd, (*streams, guard.reader))
+        except BaseException as error:
+            if guard is not None:
+                guard.close()
+            if isinstance(error, OSError):
+                raise _why_not_started(argv[0], error) from error
+            raise
+        finally:
+            if guard is not None:
+                os.close(guard.reader)
+        return cls(pid, pidfd, guard, spawner_)
 
     def signal(self, number: int) -> None:
         """Sends a signal to every process of the group.
@@ -163,8 +198,18 @@ class ProcessGroup:
         """
         if self._reaped:
             raise ValueError("the leader was reaped; its group cannot be signalled any more")
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        try:
+            signal.pidfd_send_signal(self.pidfd, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+        except ProcessLookupError:
+            pass
+        except OSError:  # a kernel before 6.9, or a filter of system calls
+            # One that changed its user is not ours to signal: it is waited for.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+        if number == signal.SIGKILL:
+            # A leader may have gone to another group of its session (setpgid).
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self.pidfd, number)
 
     def await_empty(self, *, seconds: float) -> bool:
         """Kills what is left beside the leader and waits until it is gone.
@@ -175,48 +220,108 @@ class ProcessGroup:
         deadline = time.monotonic() + seconds
         # Once is enough: the kernel forks no process that has a fatal signal pending, so nobody joins after this.
         self.signal(signal.SIGKILL)
-        with contextlib.ExitStack() as stack:
-            members = []
-            for member in self._members():
-                stack.callback(os.close, member)
-                members.append(member)
-            return all(_await_exit(member, deadline - time.monotonic()) for member in members)
+        try:
+            return all(
+                stragglers.await_exit(member, deadline - time.monotonic()) for member in self._members()
+            )
+        except OSError:  # no descriptor is free to look with, or /proc is not ours to look into
+            # The guard tells it too, of all but those who closed it.
+            return not self._guard.is_held(seconds=deadline - time.monotonic())
 
     def _members(self) -> Iterator[int]:
-        """A pidfd for each process of the group but the leader; one that is dead is ready at once.
+        """A pidfd for each process of the group but the leader, open until the next is asked for; of a dead one it is ready.
 
-        Zombies too: a process whose first thread has exited looks like one while its other threads still write.
+        One at a time, because a group may have more members than we may have descriptors. Zombies too: a process whose
+        first thread has exited looks like one while its other threads still write.
         """
-        for entry in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted
-            if entry.isdecimal() and int(entry) != self.pid and _in_group(entry, self.pid):
+        for entry in stragglers.everybody():
+            if int(entry) != self.pid and _in_group(int(entry), self.pid):
                 with contextlib.suppress(ProcessLookupError):
                     pidfd = os.pidfd_open(int(entry))
-                    if _in_group(entry, self.pid):
-                        yield pidfd
-                    else:
+                    try:
+                        if _in_group(int(entry), self.pid):
+                            yield pidfd
+                    finally:
                         os.close(pidfd)
 
     def reap(self) -> spawner.Reaped:
-        """Collects the leader, which must have exited; kills the rest of its group first."""
+        """Collects the leader when it has exited; kills the rest of its tree first.
+
+        Raises:
+            MachineError: the helper that started it is gone, or somebody else traces it; the tree is dead all the same.
+        """
         self.signal(signal.SIGKILL)
         try:
-            return self._spawner.reap(self.pid)
+            stragglers.await_exit(self.pidfd, None)  # in this job's own thread: the helper waits for nobody
+            if self._guard.is_held():  # somebody is left beside the leader, in the group or away from it
+                self.await_empty(seconds=ESCAPED_SECONDS)
+            return self._collect()
         finally:
             self._reaped = True
             os.close(self.pidfd)
+            if self._guard.is_held():
+                stragglers.end_holders(self._guard.id, seconds=ESCAPED_SECONDS)
+            self._guard.close()
+
+    def _collect(self) -> spawner.Reaped:
+        reaped = self._spawner.reap(self.pid)
+        if reaped is None:  # a tracer is told of the end before the parent; it may be one that escaped
+            stragglers.end_holders(self._guard.id, seconds=ESCAPED_SECONDS)
+            reaped = self._spawner.reap(self.pid)
+        if reaped is None:
+            raise MachineError(
+                f"the command's process {self.pid} has ended, but a debugger that is no part of the job holds its result; "
+                "end the debugger and ask again"
+            )
+        return reaped
 
 
-def _in_group(pid: str, group: int) -> bool:
-    try:
-        status = Path("/proc", pid, "stat").read_bytes()
-    except OSError:
-        return False
-    # proc(5): the name stands in brackets and may hold anything; after it come state, parent and group.
-    _state, _parent, pgrp, *_ = status[status.rindex(b")") + 2 :].split(b" ", 3)
-    return int(pgrp) == group
+@final
+class Guard:
+    """The pipe whose reading end every process of a job has.
+
+    Attributes:
+        reader: the end that the job gets; who starts the job closes ours.
+        id: names the pipe, in other processes too.
+    """
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe2(os.O_CLOEXEC)
+        self.id = spawner.pipe_id(os.fstat(self.reader))
+        self._poll = select.poll()
+        self._poll.register(self._writer, 0)  # poll(2): POLLERR comes unasked, when nobody reads any more
+
+    def is_held(self, *, seconds: float = 0.0) -> bool:
+        """True while a process of the job has it; waits that long for the last one to be gone."""
+        return not self._poll.poll(max(seconds, 0.0) * 1000)
+
+    def close(self) -> None:
+        """Ends the group, if anything of it is left."""
+        os.close(self._writer)
 
 
-def _await_exit(pidfd: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(max(seconds, 0) * 1000))
+def _why_not_started(command: str, error: OSError) -> HeadstartError:
+    if error.errno in {errno.ENOEXEC, errno.EACCES, errno.EISDIR}:
+        return CommandNotExecutableError(
+            f"the command {command} cannot be executed ({error.strerror}); is it built for this machine?"
+        )
+    if error.errno == errno.ENOENT:
+        return CommandNotFoundError(
+            f"the command {command} names an interpreter that does not exist; look at its first line"
+        )
+    if error.errno == errno.EINVAL:
+        return RequestError(
+            f"a word or variable of the command {command!r} holds a NUL, or is no text; no command can have it"
+        )
+    if error.errno == errno.E2BIG:
+        return MachineError(
+            f"the command line of {command} is longer than the kernel takes; use the compiler's response files"
+        )
+    remedy = _REMEDIES.get(error.errno or 0, "")
+    return MachineError(f"the command {command} cannot be started: {error.strerror}{remedy}")
+
+
+def _in_group(pid: int, group: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.getpgid(pid) == group
+    return False

@@ -18,11 +18,11 @@ from typing import final
 from attrs import evolve, frozen
 from blake3 import blake3
 
-from headstart_wrapper import dialects, elf, outputs
+from headstart_wrapper import dialects, elf, oom, outputs
 from headstart_wrapper.dialects import EarlySignal
 from headstart_wrapper.dialects.base import place
 from headstart_wrapper.errors import InterfaceChangedError, RequestError
-from headstart_wrapper.job import Job, Outcome
+from headstart_wrapper.job import Job, Outcome, Usage
 from headstart_wrapper.process_group import Spawner
 from headstart_wrapper.supervise import EarlyComplete, Exited, Launch, Started, Supervisor, Text
 
@@ -87,6 +87,7 @@ class Run:
         self._early_digests: dict[str, bytes] | None = None
         self._early_seconds: float | None = None
         self._stopped_early = False
+        self._kills_before: int | None = None
         self._dialect = dialects.find(job.dialect, job.command)
         self.plan = self._dialect.plan(
             job.command,
@@ -145,6 +146,7 @@ class Run:
             HeadstartError: the job could not be started.
         """
         self._prepare()
+        self._kills_before = oom.kills()
         # Closed here: an exception would hold the supervisor, and the processes that it ends when it is closed.
         with contextlib.closing(self._supervisor.events()) as events:
             for event in events:
@@ -218,21 +220,28 @@ class Run:
             return Outcome(
                 exit_code=124, signal=died_of, timed_out=True, message=message, usage=usage, early=early
             )
-        if died_of is None:
-            return Outcome(exit_code=code, cancelled=exited.stopped, usage=usage, early=early)
-        message = ""
-        if not exited.stopped:
-            message = f"{posixpath.basename(self.job.command[0])} was killed by {_signal_name(died_of)}"
-            if died_of == signal.SIGKILL:
-                peak = usage.peak_memory >> 20
-                message += f"; its memory peak was {peak} MiB: see the kernel's log for an out-of-memory kill"
+        said = []
+        if died_of is not None and not exited.stopped:
+            said.append(f"{posixpath.basename(self.job.command[0])} was killed by {_signal_name(died_of)}")
+        if code and not exited.stopped:
+            said += self._lack_of_memory(usage)
         return Outcome(
-            exit_code=128 + died_of,
+            exit_code=code if died_of is None else 128 + died_of,
             signal=died_of,
             cancelled=exited.stopped,
-            message=message,
+            message="; ".join(said),
             usage=usage,
             early=early,
+        )
+
+    def _lack_of_memory(self, usage: Usage) -> Iterator[str]:
+        """What is known of it when the job failed: a fact about the machine, and the job's peak to judge it by."""
+        kills = oom.kills()
+        if kills is None or self._kills_before is None or kills == self._kills_before:
+            return
+        yield (
+            "the kernel killed a process of this machine for lack of memory while this job ran, whose memory peak was "
+            f"{usage.peak_memory >> 20} MiB; run fewer jobs at once (--jobs), or only as many as fit (--memory)"
         )
 
     def _check(self) -> None:

@@ -1,26 +1,42 @@
 """Starts and reaps leaders of process groups; a small program of its own when the worker asks for it.
 
-Run as a program (`python -I -S spawner.py FD`) it is a single-threaded process of about 9 MB that does three
-things for the worker which a big, threaded parent cannot: a child's peak memory is true (the kernel
-starts a child's figure from its parent's), starting costs the same however big the worker is, and when the
-worker is gone, however it went, the socket closes and every group is killed at once (I3).
+Run as a program (`python -I -S spawner.py FD OWNER`) it is a single-threaded process of about 9 MB that does for the worker
+what a big, threaded parent cannot:
+
+-   A child's peak memory is true: the kernel starts a child's figure from its parent's.
+-   Starting costs the same however big the worker is, and stops none of its threads.
+-   When the worker is gone, however it went, the socket closes and everything is killed at once (I3).
+-   It is a *subreaper*: a process that left its group (`setsid`) and lost its parent becomes its child, whatever else it
+    did to escape. Which job an orphan belongs to is told by its tag, the variable `HEADSTART_JOB`, or by the job's guard
+    (see `process_group`) among its descriptors. An orphan that threw both away can be named nobody's, and is killed
+    when no job runs.
 
 Imported, `start_leader` and `reap_leader` are the same two operations for a caller that is small itself (standalone).
 It imports nothing of ours and little of Python's, because its size is every child's floor.
 
 Starting is os.posix_spawn, which is CLONE_VFORK always; the leader is never reaped before somebody says so, so
-its group can be signalled until then. Not here: signals to a group that a job's owner decides on (`process_group`).
+its group can be signalled until then. waitpid(-1) is never called: each process is reaped by its id, a leader only when asked.
+Not here: signals to a group that a job's owner decides on (`process_group`).
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import marshal
 import os
+import select
 import signal
 import sys
+import time
 
 TYPE_CHECKING = False  # what type checkers take for typing's own; importing typing would cost two megabytes
+
+GUARD = 98
+"""The number of the guard's descriptor in every process of a job: above what shells and build tools use for their own."""
+
+TAG = "HEADSTART_JOB"
+"""The variable that names a job in its processes: the worker's state directory and a number."""
 
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _HEADER = 8
@@ -29,8 +45,35 @@ _HEADER = 8
 _INT = 4
 """Bytes of a C int, which a descriptor is on its way."""
 
-_MOST_DESCRIPTORS = 3
-"""A child's 0, 1 and 2."""
+_MOST_DESCRIPTORS = 4
+"""A child's 0, 1 and 2, and its guard."""
+
+_CHUNK = 1 << 16
+
+_MOST_BYTES = 8 << 20
+"""Of a message: above what the kernel takes as a command (6 MiB, execve(2)). Refused before it is sent, because what this
+process once held is the floor of every later child's peak memory."""
+
+_ORPHAN_SECONDS = 0.2
+"""How long a killed orphan may take to die before its job's end is reported all the same; the next look finds it again."""
+
+_LOOK_SECONDS = 0.05
+"""How long after a job's end orphans are looked for once more: what was killed with its group may hand over its children
+only when the kernel has carried that out."""
+
+_ROUND_SECONDS = 1.0
+"""How often orphans are looked for while there are processes: a job may make thousands that are dead, and each keeps an id."""
+
+_END_SECONDS = 0.8
+"""How long everything may take to die when the worker is gone; I3 gives one second in all."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+_PARENT, _FLAGS = 1, 6
+"""Fields of proc(5)'s stat, behind the name."""
+
+_PF_EXITING = 4
+"""The flag there (the kernel's sched.h) of a process that exits or has exited."""
 
 if TYPE_CHECKING:
     import socket
@@ -39,15 +82,41 @@ if TYPE_CHECKING:
 Reaped = tuple[int, float, float, int]
 """Wait status (POSIX), user seconds, system seconds, peak memory in bytes."""
 
+PipeId = tuple[int, int]
+"""Device and inode: what a guard is, in every process. The inode alone may be some file's too."""
 
-def start_leader(argv: list[str], executable: str, env: dict[str, str], streams: tuple[int, int, int]) -> int:
+_NO_JOB: tuple[bytes, PipeId] = b"", (0, 0)
+"""The marks of a leader whose job is over."""
+
+
+def become_parent() -> None:
+    """Makes this process one that can start leaders, whatever it was given by its own parent.
+
+    Where SIGCHLD is ignored the kernel reaps every child itself: its status is lost and its id given away. Where 0, 1 or 2 is
+    closed, the next descriptor of ours would have that number, and be a job's stream. Where a signal is blocked, nobody
+    could end us in good order.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def start_leader(
+    argv: list[str], executable: str, env: dict[str, str], descriptors: tuple[int, int, int, int]
+) -> int:
     """Starts a command as the leader of a new process group, in the caller's working directory.
 
     Args:
         argv: the command.
         executable: the file to execute.
         env: the whole environment.
-        streams: descriptors that become the child's 0, 1 and 2; every other one must be close-on-exec.
+        descriptors: what becomes the child's 0, 1 and 2, and its guard: the reading end of a pipe; when the last writer
+            is gone, the kernel kills the group. Every other descriptor must be close-on-exec.
 
     Returns:
         The leader's process id, which is its group's id.
@@ -55,13 +124,15 @@ def start_leader(argv: list[str], executable: str, env: dict[str, str], streams:
     Raises:
         OSError: the kernel's reason; EINVAL for words that no command can have.
     """
+    *_, guard = descriptors
     try:
-        return os.posix_spawn(
+        pid = os.posix_spawn(
             executable,
             argv,
             env,
             file_actions=[
-                (os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(streams)
+                (os.POSIX_SPAWN_DUP2, descriptor, number)
+                for descriptor, number in zip(descriptors, (0, 1, 2, GUARD), strict=True)
             ],
             setpgroup=0,
             setsigmask=(),
@@ -69,25 +140,48 @@ def start_leader(argv: list[str], executable: str, env: dict[str, str], streams:
         )
     except ValueError as error:
         raise OSError(errno.EINVAL, str(error)) from error
+    try:
+        # fcntl(2): the owner is the group itself, not its number, so no later group of that number can be hit.
+        fcntl.fcntl(guard, fcntl.F_SETOWN, -pid)
+        fcntl.fcntl(guard, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(guard, fcntl.F_SETFL, os.O_ASYNC)
+    except OSError:
+        return pid  # a kernel that cannot do this leaves the other defences
+    return pid
 
 
-def reap_leader(pid: int) -> Reaped:
-    """Collects an exited leader; blocks until it has exited."""
-    _, status, usage = os.wait4(pid, 0)
+def reap_leader(pid: int) -> Reaped | None:
+    """Collects an exited leader; None when it is not ours to collect yet, because somebody traces it (ptrace(2))."""
+    found, status, usage = os.wait4(pid, os.WNOHANG)
+    if not found:
+        return None
     return status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024
 
 
-def send_message(connection: socket.socket, message: Any, descriptors: list[int]) -> None:
-    """Sends a marshalled message with its length before it; descriptors travel with the length."""
+def packed(message: Any) -> bytes:
+    """A message for `send_message`: marshalled, with its length before it.
+
+    Raises:
+        OSError: it is longer than any command can be.
+    """
+    body = marshal.dumps(message)
+    if len(body) > _MOST_BYTES:
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+    return len(body).to_bytes(_HEADER, "little") + body
+
+
+def send_message(connection: socket.socket, data: bytes, descriptors: list[int]) -> None:
+    """Sends what `packed` made; descriptors travel with its first bytes."""
     import socket  # noqa: PLC0415 - a job on its own starts without it
 
-    body = marshal.dumps(message)
-    socket.send_fds(connection, [len(body).to_bytes(_HEADER, "little")], descriptors)
-    connection.sendall(body)
+    sent = socket.send_fds(connection, [data], descriptors)
+    connection.sendall(memoryview(data)[sent:])
 
 
 def receive_message(connection: socket.socket) -> tuple[Any, list[int]]:
-    """Receives what `send_message` sent.
+    """Receives what `send_message` sent; neither side sends a second message before it has the answer to the first.
+
+    The kernel drops descriptors when this process has none free: fewer than were sent may come.
 
     Raises:
         EOFError: the other side is gone.
@@ -96,8 +190,8 @@ def receive_message(connection: socket.socket) -> tuple[Any, list[int]]:
 
     # socket.recv_fds passes its flags on to nobody (CPython 3.11), and without CLOEXEC every child would hold the pipes
     # of the others.
-    header, ancillary, _, _ = connection.recvmsg(
-        _HEADER, socket.CMSG_SPACE(_MOST_DESCRIPTORS * _INT), socket.MSG_WAITALL | socket.MSG_CMSG_CLOEXEC
+    first, ancillary, _, _ = connection.recvmsg(
+        _CHUNK, socket.CMSG_SPACE(_MOST_DESCRIPTORS * _INT), socket.MSG_CMSG_CLOEXEC
     )
     descriptors = [
         int.from_bytes(data[at : at + _INT], sys.byteorder)
@@ -105,63 +199,297 @@ def receive_message(connection: socket.socket) -> tuple[Any, list[int]]:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
         for at in range(0, len(data) - _INT + 1, _INT)
     ]
-    if len(header) < _HEADER:
-        raise EOFError
-    missing = int.from_bytes(header, "little")
-    parts: list[bytes] = []
-    while missing:
-        part = connection.recv(missing)
-        if not part:
+    data = bytearray(first)
+    while len(data) < _HEADER or len(data) < _HEADER + int.from_bytes(data[:_HEADER], "little"):
+        part = connection.recv(_CHUNK)
+        if not data or not part:
             raise EOFError
-        parts.append(part)
-        missing -= len(part)
-    body = b"".join(parts)
-    return marshal.loads(body), descriptors  # noqa: S302 - both ends are this program, over a private socket
+        data += part
+    return marshal.loads(memoryview(data)[_HEADER:]), descriptors  # noqa: S302 - both ends are this program, over a private socket
 
 
-def _start(request: tuple[list[str], str, dict[str, str], str], streams: list[int]) -> int:
-    argv, executable, env, cwd = request
-    os.chdir(cwd)
-    return start_leader(argv, executable, env, (streams[0], streams[1], streams[2]))
+class Children:
+    """The helper's leaders and orphans. Everything here is by process id, safe because nobody else reaps them."""
+
+    def __init__(self, owner: str) -> None:
+        self._prefix = f"{TAG}={owner}/".encode()
+        self._last = 0
+        self._leaders: dict[int, tuple[bytes, PipeId]] = {}
+        self._condemned: set[int] = set()
+        self._lingering: set[int] = set()
+        self._sees_them = sees_processes()
+
+    def start(
+        self, request: tuple[list[str], str, dict[str, str], str], descriptors: list[int]
+    ) -> tuple[int, int]:
+        """Starts a leader; returns its process id and a pidfd."""
+        if len(descriptors) < _MOST_DESCRIPTORS:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        argv, executable, env, cwd = request
+        stdin, stdout, stderr, guard = descriptors
+        self._last += 1
+        tag = self._prefix + str(self._last).encode()
+        name, _, value = tag.decode().partition("=")
+        os.chdir(cwd)
+        try:
+            pid = start_leader(argv, executable, env | {name: value}, (stdin, stdout, stderr, guard))
+        finally:
+            os.chdir("/")  # a sandbox that is taken back must not be anybody's directory (I8)
+        self._leaders[pid] = tag, pipe_id(os.fstat(guard))
+        try:
+            return pid, os.pidfd_open(pid)
+        except OSError:
+            self.abort(pid)
+            raise
+
+    def reap(self, pid: int) -> Reaped | None:
+        """Collects a leader, and ends those that escaped from its group.
+
+        Returns:
+            None when somebody traces it who does not end with its job; to be asked again, and given up when it is so then too.
+        """
+        reaped = reap_leader(pid)
+        if reaped is None and self._leaders[pid] != _NO_JOB:
+            self._leaders[pid] = _NO_JOB  # whoever carries its marks is nobody's now
+            self.end_orphans()
+            reaped = reap_leader(pid)
+            if reaped is None:
+                return None
+        del self._leaders[pid]
+        self.end_orphans()
+        return reaped
+
+    def abort(self, pid: int) -> None:
+        """Ends a job of which the worker never came to know.
+
+        Raises:
+            KeyError: another helper started it, and its id may be anybody's.
+        """
+        if pid not in self._leaders:
+            raise KeyError(pid)
+        self._leaders[pid] = _NO_JOB
+        _kill(-pid)
+        _kill(pid)
+        _await_exit(pid, time.monotonic() + _ORPHAN_SECONDS)
+        self.reap(pid)
+
+    def end_orphans(self) -> None:
+        """Kills the orphans of jobs that are over, until none is left or time is over, and reaps the dead ones."""
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        found = self._unwanted()
+        while found and time.monotonic() < deadline:
+            self._end(found, deadline)
+            found = [pid for pid in self._unwanted() if pid not in self._lingering]
+
+    def end_all(self) -> None:
+        """Kills every process that came from this one."""
+        deadline = time.monotonic() + _END_SECONDS
+        for pid in self._leaders:
+            _kill(-pid)
+        self._leaders.clear()
+        while (left := self.own()) and time.monotonic() < deadline:
+            self._lingering.clear()
+            self._end(left, deadline)
+
+    def own(self) -> list[int]:
+        """The children of this process."""
+        return _children(os.getpid()) if self._sees_them else []
+
+    def _unwanted(self) -> list[int]:
+        orphans = [pid for pid in self.own() if pid not in self._leaders]
+        self._condemned.intersection_update(orphans)
+        self._lingering.intersection_update(orphans)
+        return [pid for pid in orphans if pid in self._condemned or not self._is_spared(pid)]
+
+    def _is_spared(self, orphan: int) -> bool:
+        """True for what a running job may have started, and lives."""
+        if not self._leaders:
+            return False
+        tags, guards = zip(*self._leaders.values(), strict=True)
+        tag, guard = _tag(orphan, self._prefix), _guard(orphan)
+        # Asked last: one that exits has lost its marks already, and its children, soon ours, are to be found by theirs.
+        return _is_alive(orphan) and (tag is None or tag in tags or guard in guards)
+
+    def _end(self, pids: list[int], deadline: float) -> None:
+        for pid in pids:
+            # Its own children become ours when it is dead, and their tags may be gone: they are to follow it. When no job runs
+            # everybody is, and being quick catches what forks and exits all the time.
+            if self._leaders:
+                self._condemned.update(_descendants(pid))
+            _kill(pid)
+        # Who was waited for once and did not go (a sleep that nothing ends, a tracer) does not hold up others each time.
+        for pid in pids:
+            if _reaps(pid, 0.0 if pid in self._lingering else deadline):
+                self._lingering.discard(pid)
+            else:
+                self._lingering.add(pid)
 
 
-def serve(connection: socket.socket) -> None:
-    """Serves one worker until it is gone, then kills every group that was not reaped."""
-    leaders: set[int] = set()
+def _kill(target: int) -> None:
+    try:
+        os.kill(target, signal.SIGKILL)
+    except OSError:
+        return  # it is gone already, or it changed its user and is not ours to kill
+
+
+def sees_processes() -> bool:
+    """True when /proc tells process ids as this process knows them; not in a namespace that kept its parent's /proc."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())  # noqa: PTH115 - without pathlib
+    except OSError:
+        return False
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - without pathlib
+            return [int(child) for child in file.read().split()]
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        everybody = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]  # noqa: PTH208 - without pathlib
+        return [other for other in everybody if _field(other, _PARENT) == str(pid).encode()]
+    except OSError:
+        return []
+
+
+def _descendants(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:  # it grows meanwhile
+        try:
+            threads = os.listdir(f"/proc/{parent}/task")  # noqa: PTH208 - without pathlib
+        except OSError:
+            continue
+        for thread in threads:
+            try:
+                with open(f"/proc/{parent}/task/{thread}/children", encoding="ascii") as file:  # noqa: PTH123
+                    found += [int(child) for child in file.read().split()]
+            except OSError:
+                continue
+    return found[1:]
+
+
+def _is_alive(pid: int) -> bool:
+    """False for one that is dead or on its way there."""
+    flags = _field(pid, _FLAGS)
+    return flags != b"" and not int(flags) & _PF_EXITING
+
+
+def _field(pid: int, number: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - without pathlib
+            status = file.read()
+    except OSError:
+        return b""
+    return status[status.rindex(b")") + 2 :].split()[number]
+
+
+def _tag(pid: int, prefix: bytes) -> bytes | None:
+    """The variable of a job of ours in a process's environment."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - without pathlib
+            variables = file.read().split(b"\0")
+    except OSError:
+        return None
+    return next((variable for variable in variables if variable.startswith(prefix)), None)
+
+
+def pipe_id(status: os.stat_result) -> PipeId:
+    """What a guard is, from its stat(2)."""
+    return status.st_dev, status.st_ino
+
+
+def _guard(pid: int) -> PipeId | None:
+    """What a process has as its guard."""
+    try:
+        return pipe_id(os.stat(f"/proc/{pid}/fd/{GUARD}"))  # noqa: PTH116 - without pathlib
+    except OSError:
+        return None
+
+
+def _reaps(pid: int, deadline: float) -> bool:
+    """Waits for the end of a child of ours and collects it; never longer, whoever traces it."""
+    return _await_exit(pid, deadline) and os.waitpid(pid, os.WNOHANG)[0] == pid
+
+
+def _await_exit(pid: int, deadline: float) -> bool:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return False  # no descriptor is free; the next look finds it again
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    finally:
+        os.close(pidfd)
+
+
+def serve(connection: socket.socket, owner: str) -> None:
+    """Serves one worker until it is gone, then kills everything that came from here."""
+    children = Children(owner)
+    incoming = select.poll()
+    incoming.register(connection, select.POLLIN)
+    look: float | None = None
     try:
         while True:
+            if look is not None and not incoming.poll(look * 1000):
+                children.end_orphans()
+                look = _ROUND_SECONDS if children.own() else None
+                continue
             (verb, argument), descriptors = receive_message(connection)
             pidfd: list[int] = []
             answer: Any
             try:
                 if verb == "start":
-                    pid = _start(argument, descriptors)
-                    leaders.add(pid)
-                    pidfd = [os.pidfd_open(pid)]  # fails only without descriptors; then it dies with us
-                    answer = pid
+                    answer, *pidfd = children.start(argument, descriptors)
+                elif verb == "reap":
+                    answer = children.reap(argument)
                 else:
-                    answer = reap_leader(argument)
-                    leaders.discard(argument)
+                    children.abort(argument)
+                    answer = None
             except OSError as error:
                 answer = ("failed", error.errno)
-            except ValueError:  # a directory's name that no directory can have
+            except (
+                ValueError,
+                KeyError,
+            ):  # a directory's name that no directory can have; a leader of another helper
                 answer = ("failed", errno.EINVAL)
-            send_message(connection, answer, pidfd)
-            for descriptor in descriptors + pidfd:
+            look = _LOOK_SECONDS if verb != "start" else look or _ROUND_SECONDS
+            for (
+                descriptor
+            ) in descriptors:  # before it is told: a copy of the guard here looks like a process of the job
+                os.close(descriptor)
+            send_message(connection, packed(answer), pidfd)
+            for descriptor in pidfd:
                 os.close(descriptor)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        for pid in leaders:
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except OSError:
-                continue
-        for pid in leaders:
-            os.waitpid(pid, 0)
+        return  # the worker is gone
+    finally:  # a defect of ours leaves nothing behind either
+        children.end_all()
+
+
+def _become_subreaper() -> None:
+    """Takes the orphans of our descendants, prctl(2); where that cannot be had, the other defences are left."""
+    try:
+        import ctypes  # noqa: PLC0415 - for this one call
+
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except (ImportError, OSError):
+        return
+
+
+def _forget_what_is_ignored() -> None:
+    """Each job begins with the same signals, whatever the worker was told to ignore, and when."""
+    for number in signal.valid_signals():
+        if number not in _IGNORED_BY_PYTHON and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":
     import socket
 
+    become_parent()
+    _forget_what_is_ignored()
     # It came over exec, so it would go on to every child: one that survives would keep the worker's end from us.
     os.set_inheritable(int(sys.argv[1]), False)
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    _become_subreaper()
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from headstart_wrapper import options as grammar
-from headstart_wrapper import stats
+from headstart_wrapper import params_files, stats
 from headstart_wrapper.errors import HeadstartError
 from headstart_wrapper.job import Job, Outcome, Phase
 from headstart_wrapper.process_group import DirectSpawner
@@ -31,14 +31,28 @@ def say(message: str) -> None:
 
 
 def read_params(path: str) -> str:
-    """Reads a params file for the grammar: raw, a carriage return is part of its line."""
+    """Reads a params file: raw, a carriage return is part of its line."""
     return Path(path).read_bytes().decode("utf-8")
+
+
+def inherited_environment() -> dict[str, str]:
+    """The environment that this process was given.
+
+    Python gives itself LC_CTYPE where there is no locale (PEP 538); a compiler that had it too would speak otherwise than
+    one that was started without us.
+    """
+    environment = dict(os.environ)
+    if "LC_CTYPE" in environment and not any(
+        variable.startswith(b"LC_CTYPE=") for variable in Path("/proc/self/environ").read_bytes().split(b"\0")
+    ):
+        del environment["LC_CTYPE"]
+    return environment
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command line; returns the exit code, or dies by the signal that its job died by."""
     try:
-        options = grammar.parse(grammar.expand(arguments, read_params))
+        options = grammar.parse(params_files.expand(arguments, read_params))
         if options.help:
             sys.stdout.write(grammar.usage())
             return 0
@@ -76,7 +90,7 @@ def run_job(job: Job) -> Outcome:
         run = Run(
             job,
             cwd=str(Path.cwd()),
-            env=os.environ,
+            env=inherited_environment(),
             spawner=DirectSpawner(),
             capture=False,
             stage=stage,

@@ -21,6 +21,7 @@ from attrs import frozen
 from headstart_wrapper.dialects import EarlySignal, OutputEvent, OutputFilter
 from headstart_wrapper.dialects import Text as Rendered
 from headstart_wrapper.early import EarlyWatch
+from headstart_wrapper.errors import MachineError
 from headstart_wrapper.job import Usage
 from headstart_wrapper.lifecycle import Event, Lifecycle, State
 from headstart_wrapper.process_group import ProcessGroup, Spawner
@@ -292,14 +293,20 @@ class _Streams:
         self._early = set(launch.early_outputs) if launch.early_signal is EarlySignal.LINES else set()
         self._child_ends: list[int] = []
         self.readers: dict[int, int] = {}
-        if launch.capture:
-            stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            self._child_ends.append(stdin)
-            stdout = self._pipe(1)
-            # One pipe keeps the order in which both streams were written; a filter needs a stream for itself.
-            self.child = (stdin, stdout, stdout if launch.stderr is None else self._pipe(2))
-        else:
-            self.child = (0, 1, 2 if launch.stderr is None else self._pipe(2))
+        try:
+            self.child = self._open(capture=launch.capture)
+        except OSError as error:
+            self.close()
+            raise MachineError(f"the job's pipes cannot be made: {error.strerror}") from error
+
+    def _open(self, *, capture: bool) -> tuple[int, int, int]:
+        if not capture:
+            return 0, 1, 2 if self._stderr is None else self._pipe(2)
+        stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._child_ends.append(stdin)
+        stdout = self._pipe(1)
+        # One pipe keeps the order in which both streams were written; a filter needs a stream for itself.
+        return stdin, stdout, stdout if self._stderr is None else self._pipe(2)
 
     def _pipe(self, stream: int) -> int:
         reader, writer = os.pipe2(os.O_CLOEXEC)

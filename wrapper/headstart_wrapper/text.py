@@ -1,4 +1,4 @@
-"""What compilers print, made fit for a response: valid UTF-8, bounded, ending in a newline.
+"""What compilers print, made fit for a response: valid UTF-8, bounded, ending in a newline; and what we print among it.
 
 Not for choosing what to show (dialects do) nor for passing output through in standalone mode, where bytes stay bytes.
 
@@ -34,6 +34,11 @@ def unsurrogated(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def message_line(text: str) -> str:
+    """A message of ours as output: one line with our name before it."""
+    return f"process-wrapper: {text.rstrip()}\n"
 
 
 @final

@@ -1,0 +1,105 @@
+"""One compiler run in the worker: what is known of it, and the thread that sees it through.
+
+Whatever happens in that thread becomes the job's outcome. Not here: when it may start, and who is answered from it
+(`jobs`); the processes (`run` and `supervise`, the wrapper's).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+from attrs import Factory, define
+
+from headstart_worker.faults import ENDS_OF_EVERYTHING, bug_report
+from headstart_worker.memory import Kind
+from headstart_worker.notes import Notes
+from headstart_wrapper.errors import HeadstartError
+from headstart_wrapper.job import Outcome
+from headstart_wrapper.run import Early, Ended, Run
+from headstart_wrapper.supervise import Text
+from headstart_wrapper.text import BoundedText
+
+
+@define(eq=False)
+class Job:
+    """One compiler run in the worker.
+
+    Attributes:
+        run: the wrapper's view of it.
+        name: for pictures.
+        stage: its private directory, if its plan has use for one; made with its parents when the job starts, because
+            whoever cleans up temporary files may have taken them (I13).
+        early_text: output until the early outputs were complete; None until then.
+        text: the rest of its output.
+        outcome: how it ended.
+        notes: of the request that it was made for.
+        holds_early: early requests are answered at the end only.
+        after: it may start only then; None: at once.
+        gone: set when no process of it is left, and nobody is being answered from it.
+    """
+
+    run: Run
+    name: str
+    stage: Path
+    notes: Notes
+    holds_early: bool
+    after: trio.Event | None = None
+    early_text: str | None = None
+    text: str = ""
+    outcome: Outcome = Factory(lambda: Outcome(exit_code=0))
+    gone: trio.Event = Factory(trio.Event)
+    admitted: trio.Event = Factory(trio.Event)
+    queueing: trio.CancelScope = Factory(trio.CancelScope)
+    slot: int = 0
+    has_token: bool = False
+    killed: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What makes an earlier run one of the same job."""
+        job = self.run.job
+        output = next(iter((*job.early_outputs, *job.outputs)), "")
+        return Kind(output, posixpath.basename(job.command[0]))
+
+    def kill(self, *, at_once: bool) -> None:
+        """Ends it, wherever it is."""
+        self.killed = True
+        self.queueing.cancel()
+        self.run.stop(kill=at_once)
+
+
+def run(job: Job, early: Callable[[str], None]) -> tuple[Outcome, str]:
+    """Runs in a thread: the job's events from start to end; returns its outcome and the text that is left.
+
+    Args:
+        job: what to run.
+        early: is given the text until the early outputs were complete, when they are.
+    """
+    text = BoundedText()
+    try:
+        # Closed here: an exception would hold the generator, and the processes that it ends when it is closed.
+        with contextlib.closing(job.run.events()) as events:
+            for event in events:
+                match event:
+                    case Text():
+                        text.append(event.data)
+                    case Early():
+                        early(text.result())
+                        text = BoundedText()
+                    case Ended():
+                        return event.outcome, text.result()
+        raise AssertionError("a run ends with Ended")  # noqa: TRY301 - a defect like any other, told below
+    except HeadstartError as error:
+        return Outcome(exit_code=error.exit_code, message=str(error)), text.result()
+    except OSError as error:
+        reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        message = f"the job's files cannot be made or read ({reason}); see to that place, and to its disk"
+        return Outcome(exit_code=125, message=message), text.result()
+    except ENDS_OF_EVERYTHING:
+        raise
+    except BaseException:  # noqa: BLE001 - a bug of ours costs one job, not the worker
+        return Outcome(exit_code=125, message=bug_report()), text.result()
