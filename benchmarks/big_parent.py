@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from headstart_wrapper.helper_spawner import HelperSpawner
+from headstart_wrapper.process_group import DirectSpawner, ProcessGroup, Spawner
 
 TRUE = "/bin/true"
 
@@ -40,26 +41,26 @@ def _reap(process: subprocess.Popen[bytes]) -> int:
     return usage.ru_maxrss * 1024
 
 
-def helper(spawner: HelperSpawner) -> tuple[float, int]:
-    """The worker's way."""
+def as_a_job(spawner: Spawner) -> tuple[float, int]:
+    """As a job's leader, with its guard: through the worker's helper, or from this process."""
     began = time.perf_counter()
-    pid, pidfd = spawner.start([TRUE], TRUE, dict(os.environ), "/", (0, 1, 2))
-    select.select([pidfd], [], [])
-    _, _, _, peak = spawner.reap(pid)
-    seconds = time.perf_counter() - began
-    os.close(pidfd)
-    return seconds, peak
+    group = ProcessGroup.start(spawner, [TRUE], cwd="/", env=dict(os.environ), streams=(0, 1, 2))
+    select.select([group.pidfd], [], [])
+    _, _, _, peak = group.reap()
+    return time.perf_counter() - began, peak
 
 
 def main() -> None:
     """Serves until its input ends."""
     ballast = bytearray(int(sys.argv[1]) << 20)
     ballast[::4096] = b"x" * len(ballast[::4096])  # so that every page is there
+    os.chdir("/")  # what starts from this process starts where it is
     spawner = HelperSpawner()
     ways: dict[str, Callable[[], tuple[float, int]]] = {
         "popen": popen,
         "preexec": popen_with_preexec,
-        "helper": partial(helper, spawner),
+        "direct": partial(as_a_job, DirectSpawner()),
+        "helper": partial(as_a_job, spawner),
     }
     for line in sys.stdin:
         seconds, peak = ways[line.strip()]()

@@ -44,6 +44,7 @@ class Sample:
             "mean": statistics.fmean(self.times),
             "stddev": statistics.stdev(self.times) if len(self.times) > 1 else None,
             "median": self.median,
+            "p10": sorted(self.times)[len(self.times) // 10],
             "user": self.user,
             "system": self.system,
             "min": min(self.times),

@@ -22,8 +22,13 @@ import worker_requests
 from measure import Run, Sample
 
 RESULTS = Path(__file__).parent / "results"
-PARENTS = {"50 MB": 50, "1 GB": 1024}
-WAYS = {"popen": "Popen(process_group=0)", "preexec": "Popen(preexec_fn=...)", "helper": "our helper process"}
+PARENTS = {"50 MB": 50, "1 GB": 1024, "4 GB": 4096}
+WAYS = {
+    "popen": "Popen(process_group=0)",
+    "preexec": "Popen(preexec_fn=...)",
+    "direct": "a job in process",
+    "helper": "a job by our helper",
+}
 
 
 def main() -> None:
@@ -86,10 +91,10 @@ def _parent(ballast: int) -> Iterator[Callable[[str], Run]]:
 
 
 def _section(title: str, samples: list[Sample]) -> list[Sample]:
-    print(f"\n{title}\n  {'':44}{'median':>11}{'min':>11}{'stddev':>11}")
+    print(f"\n{title}\n  {'':44}{'median':>11}{'p10':>11}{'min':>11}{'stddev':>11}")
     for sample in samples:
         told = sample.export()
-        row = "".join(f"{told[column] * 1e3:8.2f} ms" for column in ("median", "min", "stddev"))
+        row = "".join(f"{told[column] * 1e3:8.2f} ms" for column in ("median", "p10", "min", "stddev"))
         peak = f", child's peak {sample.peak_memory >> 20} MiB" if sample.peak_memory is not None else ""
         print(f"  {sample.command:44}{row}{peak}")
     return samples

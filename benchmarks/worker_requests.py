@@ -5,6 +5,7 @@ The client here is as lean as a client can be: frames are made before the clock 
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -112,7 +113,8 @@ def cases(clients: dict[str, Client]) -> dict[str, Callable[[], Run]]:
     alone = {f"worker, {name}, one at a time": asked.one_at_a_time for name, asked in clients.items()}
     together = {f"worker, {name}, {IN_FLIGHT} in flight": asked.together for name, asked in clients.items()}
     return {
-        "subprocess, one at a time": _spawn_one_at_a_time,
+        "bare spawn, one at a time": partial(_one_at_a_time, _spawn_bare),
+        "subprocess, one at a time": partial(_one_at_a_time, _spawn),
         **alone,
         f"subprocess, {IN_FLIGHT} in flight": partial(_spawn_together, pool),
         **together,
@@ -133,8 +135,14 @@ def _spawn() -> float:
     return time.perf_counter() - began
 
 
-def _spawn_one_at_a_time() -> Run:
-    return Run(tuple(_spawn() for _ in range(ONE_AT_A_TIME)))
+def _spawn_bare() -> float:
+    began = time.perf_counter()
+    os.waitpid(os.posix_spawn(TRUE, [TRUE], os.environ, setpgroup=0), 0)
+    return time.perf_counter() - began
+
+
+def _one_at_a_time(spawn: Callable[[], float]) -> Run:
+    return Run(tuple(spawn() for _ in range(ONE_AT_A_TIME)))
 
 
 def _spawn_together(pool: ThreadPoolExecutor) -> Run:
