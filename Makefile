@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench
+.PHONY: help setup demo test fuzz storm mutants lint bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,18 @@ demo: ## build a real Rust workspace with real Bazel, without and with pipelinin
 test: ## every test
 	@.ci/setup test
 	$(PYTHON) -m pytest -n 2 --dist loadgroup $(TEST_FLAGS)
+
+fuzz: ## the tests of chance for long: a million steps of the worker's state machine, and streams for its decoders
+	@.ci/setup test
+	HEADSTART_FUZZ=1 $(PYTHON) -m pytest -s tests/stateful/test_worker_machine.py tests/stateful/test_decoder_fuzz.py $(FUZZ_FLAGS)
+
+storm: ## a minute of random requests, cancels and SIGKILLs over real workers (STORM_FLAGS=--seed=N)
+	@.ci/setup test
+	PYTHONPATH=tests $(PYTHON) -m storm.storm --seconds=60 $(STORM_FLAGS)
+
+mutants: ## break the code on purpose, rule by rule, and see the tests notice (MUTANTS="C38 C40" for some)
+	@.ci/setup test
+	$(PYTHON) tests/mutants/run.py $(MUTANTS)
 
 lint: ## types, style, layers, generated code, documents, shell, Starlark
 	@.ci/setup test
