@@ -13,7 +13,7 @@ LONG: Final = bool(os.environ.get("HEADSTART_FUZZ"))
 STEPS: Final = 1_000_000
 """Of the state machine, at least."""
 
-INPUTS: Final = 50_000
+INPUTS: Final = 20_000
 """Streams for the decoders, at least, of each kind."""
 
 COVERAGE_RUNS: Final = 500_000

@@ -205,9 +205,7 @@ class Shell:
         joins = fingerprint is not None and self.pipelines.joinable(fingerprint, want, NAMES[outputs])
         assert joins == (expected is not None)
         overtaken = self.pipelines.overtaken(request.claim, NAMES[outputs])
-        assert overtaken == any(
-            c.newest > request.claim and not c.forgotten for c in self._outputs.owners(request.shape.outputs)
-        )
+        assert overtaken == (self._outputs.newest(outputs) > request.claim)
         if not joins and overtaken:
             self._say(request, Said.SUPERSEDED)
             return
@@ -231,8 +229,7 @@ class Shell:
             self.compilers.append(compiler)
             if fingerprint is not None:
                 self._latest[fingerprint] = compiler
-        compiler.newest = max(compiler.newest, request.claim)
-        self._outputs.ask(compiler, outputs)
+        self._outputs.ask(compiler, outputs, request.claim)
         compiler.outputs |= outputs
         compiler.order = max(compiler.order, request.order)
         compiler.waiting.append(request)

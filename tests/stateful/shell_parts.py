@@ -109,7 +109,6 @@ class Compiler:
     stage: Stage = Stage.AFTER
     outputs: int = 0
     order: int = 0  # of the newest request for it
-    newest: int = 0
     waiting: list[Request] = Factory(list)
     told: set[Want] = Factory(set)  # halves that were told of its work
     answered: set[Want] = Factory(set)
@@ -155,12 +154,18 @@ class Outputs:
 
     def __init__(self) -> None:
         self._owners: list[Compiler | None] = [None] * PATHS
+        self._newest = [0] * PATHS
         self._written: list[tuple[int, Compiler] | None] = [None] * PATHS
 
-    def ask(self, compiler: Compiler, outputs: int) -> None:
-        """A newer request wants these of a compiler."""
+    def ask(self, compiler: Compiler, outputs: int, claim: int) -> None:
+        """A request wants these of a compiler."""
         for bit in BITS[outputs]:
             self._owners[bit] = compiler
+            self._newest[bit] = max(self._newest[bit], claim)
+
+    def newest(self, outputs: int) -> int:
+        """The newest request that wanted any of these."""
+        return max((self._newest[bit] for bit in BITS[outputs]), default=0)
 
     def owners(self, outputs: int) -> list[Compiler]:
         """Of whom each of these was asked last."""

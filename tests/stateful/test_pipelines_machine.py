@@ -6,11 +6,13 @@ The model knows what the shell knows (which compilers run, who was told what) an
 
 from __future__ import annotations
 
+import pytest
 from attrs import Factory, define
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from headstart_worker import pipelines
 from headstart_worker.ledger import Claim
 from headstart_worker.pipeline_states import (
     Action,
@@ -561,3 +563,18 @@ def test_nothing_grows_with_the_requests_that_are_over() -> None:
     assert len(room._joinable) <= 2
     assert not room._attached
     assert set(room._owners) <= {path for job in room._jobs.values() for path in job.outputs}
+
+
+def test_I5_of_outputs_that_nobody_owns_any_more_so_many_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipelines, "REMEMBERED", 2)
+    room = Pipelines()
+    for claim in range(10, 16):
+        job, _ = room.request(Claim(claim), Want.ALONE, None, {f"out{claim}"})
+        if claim > 10:  # the first one runs on, and is remembered whatever comes
+            room.started(job)
+            room.ended(job, ok=True)
+            room.answered(Claim(claim))
+    remembered = {claim for claim in range(10, 16) if room.overtaken(Claim(1), {f"out{claim}"})}
+    assert remembered == {10, 14, 15}

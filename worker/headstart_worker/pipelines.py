@@ -69,7 +69,6 @@ class _Job:
     fingerprint: str | None
     home: Claim | None = None
     after: tuple[JobId, ...] = ()
-    newest: int = 0
     state: State = State.QUEUED
     waiting: dict[Claim, Want] = Factory(dict)
     answering: dict[Claim, Want] = Factory(dict)
@@ -88,7 +87,7 @@ class Pipelines:
         self._jobs: dict[JobId, _Job] = {}
         self._joinable: dict[str, _Job] = {}
         self._owners: dict[str, _Job] = {}
-        self._past: dict[str, int] = {}  # outputs that nobody owns any more, by their newest request
+        self._newest: dict[str, Claim] = {}  # who asked last for an output: for those that are owned, and the past ones
         self._attached: dict[Claim, _Job] = {}
         self._idle: list[JobId] = []  # ended, and nobody there: oldest first
         self._last = 0
@@ -128,8 +127,7 @@ class Pipelines:
 
     def overtaken(self, claim: Claim, outputs: Collection[str]) -> bool:
         """True when a newer request than this one has come for one of its outputs."""
-        owners = ((path, self._owners.get(path)) for path in outputs)
-        return any((owner.newest if owner else self._past.get(path, 0)) > claim for path, owner in owners)
+        return any(self._newest.get(path, claim) > claim for path in outputs)
 
     def has_tails(self) -> bool:
         """True when a compiler goes on after its early outputs, and nobody waits for it."""
@@ -181,10 +179,9 @@ class Pipelines:
             job = joined
             self.joins += 1
         for path in outputs:
-            job.newest = max(job.newest, self._past.pop(path, 0))
+            self._newest[path] = max(self._newest.get(path, claim), claim)
             self._owners[path] = job
             job.outputs.add(path)
-        job.newest = max(job.newest, claim)
         self._attached[claim] = job
         job.waiting[claim] = want
         return job.id, actions + self._feed(job, REQUEST_EVENTS[want], claim)
@@ -290,6 +287,13 @@ class Pipelines:
         if job.fingerprint is not None and self._joinable.get(job.fingerprint) is job:
             del self._joinable[job.fingerprint]
 
+    def _forget_the_past(self) -> None:
+        while len(self._newest) > len(self._owners) + REMEMBERED:
+            path = next(iter(self._newest))
+            newest = self._newest.pop(path)
+            if path in self._owners:
+                self._newest[path] = newest
+
     def _tidy(self, job: _Job) -> list[Action]:
         """Forgets what nobody comes for any more, once nobody is being answered from it."""
         if (
@@ -308,9 +312,8 @@ class Pipelines:
             for path in job.outputs:
                 if self._owners.get(path) is job:
                     del self._owners[path]
-                    self._past[path] = job.newest
-            while len(self._past) > REMEMBERED:
-                del self._past[next(iter(self._past))]
+                    self._newest[path] = self._newest.pop(path)  # behind those that were forgotten before
+            self._forget_the_past()
             del self._jobs[job.id]
             actions.append(Forget(job.id))
         self._note_idle(job)
