@@ -77,7 +77,7 @@ def standalone_table() -> str:
     """Programs in front of a command."""
     data = _results("spine")
     return _table(
-        ("command", "median", "min", "stddev", "against `true`"),
+        ("command", "median", "p10", "stddev", "against `true`"),
         (
             (f"`{one['command']}`", *_times(one), f"+{_ms(one['median'] - data['programs'][0]['median'])}")
             for one in data["programs"]
@@ -88,14 +88,23 @@ def standalone_table() -> str:
 def worker_table() -> str:
     """Requests to the worker, and its memory."""
     data = _results("spine")
-    rows = ((one["command"], *_times(one)) for one in data["requests"])
+    bare = next(one for one in data["requests"] if one["command"].startswith("bare spawn"))
+
+    def over_bare(one: dict[str, Any]) -> str:
+        if "one at a time" not in one["command"]:
+            return ""
+        return ", ".join(f"{(one[key] - bare[key]) * 1e3:+.2f} ms" for key in ("median", "p10"))
+
+    rows = ((one["command"], *_times(one), over_bare(one)) for one in data["requests"])
     memory = data["memory"]
     idle = ", ".join(
         f"the {name} {memory[name]['rss'] / 2**20:.0f} MiB (proportional: {memory[name]['pss'] / 2**20:.0f} MiB)"
         for name in ("worker", "helper")
     )
     return (
-        _table(("`/bin/true`, time for each", "median", "min", "stddev"), rows)
+        _table(
+            ("`/bin/true`, time for each", "median", "p10", "stddev", "over a bare spawn: median, p10"), rows
+        )
         + f"\nIdle, {idle}.\n"
         + _note(data)
     )
@@ -108,8 +117,13 @@ def spawner_table() -> str:
         (f"{one['command']}", *_times(one), f"{one['memory_usage_byte'] >> 20} MiB")
         for one in data["spawning"]
     )
-    return _table(("way", "median", "min", "stddev", "peak memory of `true`, as reported"), rows) + _note(
-        data
+    ours = {one["command"]: one["median"] for one in data["spawning"] if "our helper" in one["command"]}
+    by_size = list(ours.values())
+    ratio = f"\nBy our helper, the biggest parent against the smallest: {by_size[-1] / by_size[0]:.2f} of the time.\n"
+    return (
+        _table(("way", "median", "p10", "stddev", "peak memory of `true`, as reported"), rows)
+        + ratio
+        + _note(data)
     )
 
 
@@ -161,7 +175,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _times(one: dict[str, Any]) -> tuple[str, str, str]:
-    return _ms(one["median"]), _ms(one["min"]), _ms(one["stddev"])
+    return _ms(one["median"]), _ms(one["p10"]), _ms(one["stddev"])
 
 
 def _ms(seconds: float) -> str:
