@@ -448,15 +448,12 @@ def serve(connection: socket.socket, owner: str) -> None:
                     answer = None
             except OSError as error:
                 answer = ("failed", error.errno)
-            except (
-                ValueError,
-                KeyError,
-            ):  # a directory's name that no directory can have; a leader of another helper
+            except (ValueError, KeyError):
+                # A directory's name that no directory can have; a leader of another helper.
                 answer = ("failed", errno.EINVAL)
             look = _LOOK_SECONDS if verb != "start" else look or _ROUND_SECONDS
-            for (
-                descriptor
-            ) in descriptors:  # before it is told: a copy of the guard here looks like a process of the job
+            # Before it is told: a copy of the guard here looks like a process of the job.
+            for descriptor in descriptors:
                 os.close(descriptor)
             send_message(connection, packed(answer), pidfd)
             for descriptor in pidfd:
