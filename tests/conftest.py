@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from survivors import VARIABLE, await_none, descriptors, zombies
+
+# A shell ignores these for what it starts in the background, and so would everything that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 _WATCHED = {"process", "host", "real"}
 """Directories of the tests that start processes."""
