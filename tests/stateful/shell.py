@@ -205,7 +205,7 @@ class Shell:
         joins = fingerprint is not None and self.pipelines.joinable(fingerprint, want, NAMES[outputs])
         assert joins == (expected is not None)
         overtaken = self.pipelines.overtaken(request.claim, NAMES[outputs])
-        assert overtaken == (self._outputs.newest(outputs) > request.claim)
+        assert overtaken == self._outputs.overtaken(request)
         if not joins and overtaken:
             self._say(request, Said.SUPERSEDED)
             return
@@ -229,7 +229,7 @@ class Shell:
             self.compilers.append(compiler)
             if fingerprint is not None:
                 self._latest[fingerprint] = compiler
-        self._outputs.ask(compiler, outputs, request.claim)
+        self._outputs.ask(request)
         compiler.outputs |= outputs
         compiler.order = max(compiler.order, request.order)
         compiler.waiting.append(request)
@@ -289,10 +289,7 @@ class Shell:
             and request.needs_files
             and request.shape.in_place
             and job.maker is not request
-            and not job.failed
-            and not any(
-                c.forgotten for c in self._outputs.owners(request.shape.outputs)
-            )  # the real shell looks at once
+            and (isinstance(request.told, AnswerEarly) or job.ok)
         )
 
     def _answered(self, request: Request, said: Said) -> None:

@@ -150,26 +150,20 @@ def awaits(compiler: Compiler, older: Compiler) -> bool:
 
 @final
 class Outputs:
-    """Who was asked for each output last, and who wrote it last."""
+    """Which request came last for each output, and who wrote it last."""
 
     def __init__(self) -> None:
-        self._owners: list[Compiler | None] = [None] * PATHS
         self._newest = [0] * PATHS
         self._written: list[tuple[int, Compiler] | None] = [None] * PATHS
 
-    def ask(self, compiler: Compiler, outputs: int, claim: int) -> None:
-        """A request wants these of a compiler."""
-        for bit in BITS[outputs]:
-            self._owners[bit] = compiler
-            self._newest[bit] = max(self._newest[bit], claim)
+    def ask(self, request: Request) -> None:
+        """A request comes to a job for its outputs."""
+        for bit in BITS[request.shape.outputs]:
+            self._newest[bit] = max(self._newest[bit], request.claim)
 
-    def newest(self, outputs: int) -> int:
-        """The newest request that wanted any of these."""
-        return max((self._newest[bit] for bit in BITS[outputs]), default=0)
-
-    def owners(self, outputs: int) -> list[Compiler]:
-        """Of whom each of these was asked last."""
-        return [owner for bit in BITS[outputs] if (owner := self._owners[bit])]
+    def overtaken(self, request: Request) -> bool:
+        """True when a newer request has come for one of its outputs."""
+        return any(self._newest[bit] > request.claim for bit in BITS[request.shape.outputs])
 
     def write(self, compiler: Compiler, outputs: int, order: int) -> None:
         """A compiler's work appears in these places, for a request of that order."""

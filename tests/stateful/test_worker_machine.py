@@ -348,3 +348,16 @@ def test_a_job_that_an_early_request_joins_in_the_queue_is_moved_up() -> None:
     shell.end(running, ok=True, peak=0)
     until_still(shell)
     assert e.runs
+
+
+def test_an_early_half_that_went_well_is_told_though_the_compiler_failed_later() -> None:
+    shell = Shell(capacity=1, retained=1, budget=None)
+    shell.read(1, Shape(Want.FULL, "a1", A | A2))
+    until_still(shell)
+    (compiler,) = shell.compilers
+    shell.early(compiler)
+    shell.end(compiler, ok=False, peak=0)
+    until_still(shell)
+    shell.read(2, Shape(Want.EARLY, "a1", A))
+    until_still(shell)
+    assert [request.at for request in shell.requests] == [At.PUBLISHING]
