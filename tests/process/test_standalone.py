@@ -218,3 +218,9 @@ def test_help_and_version() -> None:
     assert shown.returncode == 0
     assert b"usage: process-wrapper" in shown.stdout
     assert wrapper("--version").stdout.startswith(b"process-wrapper ")
+
+
+@pytest.mark.parametrize(("command", "code"), [("true", 0), ("no-such-command", 127)])
+def test_nobody_needs_to_listen(command: str, code: int) -> None:
+    closed = f'"{sys.executable}" -m headstart_worker -- {command} <&- >&- 2>&-'
+    assert subprocess.run(["/bin/sh", "-c", closed], check=False, timeout=60).returncode == code

@@ -25,9 +25,13 @@ FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signa
 
 
 def say(message: str) -> None:
-    """One line of ours, on stderr."""
-    sys.stderr.write(f"process-wrapper: {message}\n")
-    sys.stderr.flush()
+    """One line of ours, on stderr; nobody hears it where that is closed."""
+    if (
+        sys.stderr is not None
+    ):  # type checkers take it for always there; Python starts without it when descriptor 2 is closed
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"process-wrapper: {message}\n")
+            sys.stderr.flush()
 
 
 def read_params(path: str) -> str:

@@ -248,7 +248,8 @@ class FakeHost:
 
     def pause_reading(self) -> None:
         """Stops reading responses, as a slow host does; what one read had begun is still taken."""
-        self._may_read = trio.Event()
+        if self._may_read.is_set():  # else the reader waits for the event that is there
+            self._may_read = trio.Event()
 
     def resume_reading(self) -> None:
         """Reads responses again."""
