@@ -14,7 +14,8 @@ from survivors import VARIABLE, await_none, descriptors, zombies
 
 # A shell ignores these for what it starts in the background, and so would everything that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+for number in (signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 
 _WATCHED = {"process", "host", "real"}
 """Directories of the tests that start processes."""
