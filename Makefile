@@ -18,9 +18,10 @@ test: ## every test
 	@.ci/setup test
 	$(PYTHON) -m pytest -n 2 --dist loadgroup $(TEST_FLAGS)
 
-fuzz: ## the tests of chance for long: a million steps of the worker's state machine, and streams for its decoders
+fuzz: ## what takes long: a million steps of the worker's state machine, streams for its decoders, a stdout full for a minute
 	@.ci/setup test
 	HEADSTART_FUZZ=1 $(PYTHON) -m pytest -s tests/stateful/test_worker_machine.py tests/stateful/test_decoder_fuzz.py $(FUZZ_FLAGS)
+	HEADSTART_LONG=1 $(PYTHON) -m pytest tests/process/test_ends.py -k full_for_long
 
 storm: ## a minute of random requests, cancels and SIGKILLs over real workers (STORM_FLAGS=--seed=N)
 	@.ci/setup test
