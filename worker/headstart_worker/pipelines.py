@@ -87,9 +87,8 @@ class Pipelines:
         self._jobs: dict[JobId, _Job] = {}
         self._joinable: dict[str, _Job] = {}
         self._owners: dict[str, _Job] = {}
-        self._newest: dict[
-            str, Claim
-        ] = {}  # who asked last for an output: for those that are owned, and the past ones
+        # Who asked last for an output: for those that are owned, and the past ones.
+        self._newest: dict[str, Claim] = {}
         self._attached: dict[Claim, _Job] = {}
         self._idle: list[JobId] = []  # ended, and nobody there: oldest first
         self._last = 0

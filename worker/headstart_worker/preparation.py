@@ -20,7 +20,7 @@ from headstart_worker.ledger import Claim
 from headstart_worker.messages import Input, WorkRequest
 from headstart_worker.notes import Notes
 from headstart_worker.pipeline_states import Want
-from headstart_wrapper import dialects, encoding, params_files
+from headstart_wrapper import encoding, params_files
 from headstart_wrapper import options as grammar
 from headstart_wrapper.dialects.base import place
 from headstart_wrapper.errors import RequestError
@@ -186,7 +186,7 @@ class Preparation:
             command=named.command,
             env=named.env,
             early_outputs=job.early_outputs,
-            dialect=dialects.find(job.dialect, run.job.command).name,
+            dialect=run.dialect.name,
             inputs=self._digests.of_inputs((item for item in declared if item.path in kept), cwd=root),
         )
 

@@ -207,7 +207,8 @@ class Server:
                 task.debt, _response(task.request.request_id, answer, cancelled=cancelled)
             )
         del self._tasks[claim]
-        task.notes.tell(_account(task.notes, answer, settlement))
+        if task.notes.verbose:
+            task.notes.say(_account(task.notes, answer, settlement))
         if settlement.next is not None:
             self._start(settlement.next, None, tasks)
         self._jobs.activity.end()

@@ -50,6 +50,7 @@ class Run:
 
     Attributes:
         job: with every `${KEY}` replaced.
+        dialect: what is known of its compiler.
         plan: what the dialect makes of the command.
         dependents_used: early outputs that dependents were built with already.
     """
@@ -88,8 +89,8 @@ class Run:
         self._early_seconds: float | None = None
         self._stopped_early = False
         self._kills_before: int | None = None
-        self._dialect = dialects.find(job.dialect, job.command)
-        self.plan = self._dialect.plan(
+        self.dialect = dialects.find(job.dialect, job.command)
+        self.plan = self.dialect.plan(
             job.command,
             early_outputs=job.early_outputs,
             pipelined=job.phase is not None,
@@ -116,7 +117,7 @@ class Run:
     def explanation(self) -> Iterator[str]:
         """Why this run is what it is, a sentence each."""
         found = "as --dialect says" if self.job.dialect else "found from the command"
-        yield f"dialect {self._dialect.name}: {found}"
+        yield f"dialect {self.dialect.name}: {found}"
         if self.job.phase is None:
             yield "no --phase: the whole job, not pipelined"
         elif self.plan.early_signal is EarlySignal.NONE:
