@@ -20,7 +20,7 @@ test: ## every test
 
 fuzz: ## what takes long: a million steps of the worker's state machine, streams for its decoders, a stdout full for a minute
 	@.ci/setup test
-	HEADSTART_FUZZ=1 $(PYTHON) -m pytest -s tests/stateful/test_worker_machine.py tests/stateful/test_decoder_fuzz.py $(FUZZ_FLAGS)
+	HEADSTART_FUZZ=1 $(PYTHON) -m pytest -s tests/stateful/test_worker_machine.py tests/stateful/test_decoder_fuzz.py tests/stateful/test_options_fuzz.py $(FUZZ_FLAGS)
 	HEADSTART_LONG=1 $(PYTHON) -m pytest tests/process/test_ends.py -k full_for_long
 
 storm: ## a minute of random requests, cancels and SIGKILLs over real workers (STORM_FLAGS=--seed=N)
@@ -35,6 +35,8 @@ lint: ## types, style, layers, generated code, documents, shell, Starlark
 	@.ci/setup test
 	.ci/lint
 
-bench: ## measure: spawning, requests and start-up, against what they are to be compared with
+bench: ## measure: spawning, requests, start-up, and builds with and without the wrapper (ten minutes)
 	@.ci/setup test
 	$(PYTHON) benchmarks/spine.py
+	$(PYTHON) benchmarks/launchers.py
+	$(PYTHON) benchmarks/builds.py

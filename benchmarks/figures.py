@@ -74,15 +74,29 @@ def filled(text: str, name: str) -> str:
 
 
 def standalone_table() -> str:
-    """Programs in front of a command."""
-    data = _results("spine")
-    return _table(
-        ("command", "median", "p10", "stddev", "against `true`"),
-        (
-            (f"`{one['command']}`", *_times(one), f"+{_ms(one['median'] - data['programs'][0]['median'])}")
-            for one in data["programs"]
-        ),
-    ) + _note(data)
+    """What programs in front of a command add to its time."""
+    data = _results("launchers")
+    return _started(data) + _note(data)
+
+
+def launchers_table() -> str:
+    """The same, and what of them stays in memory beside a command."""
+    data = _results("launchers")
+    head = (f"beside each of {data['memory'][0]['jobs']} commands", "processes", "RSS", "USS", "PSS")
+    rows = (
+        (f"`{one['front']}`", f"{one['processes']:g}", *(_mb(one[kind]) for kind in ("rss", "uss", "pss")))
+        for one in data["memory"]
+    )
+    beside = _table(head, rows) + _sentences(data["verdicts"]["memory"])
+    return f"{_started(data)}\n{beside}{_note(data)}"
+
+
+def _started(data: dict[str, Any]) -> str:
+    head = ("command", "median", "p10", "more than the bare command: median (middle half)")
+    rows = (
+        (f"`{one['command']}`", _ms(one["median"]), _ms(one["p10"]), _more(one)) for one in data["programs"]
+    )
+    return _table(head, rows) + _sentences(data["verdicts"]["time"])
 
 
 def worker_table() -> str:
@@ -152,8 +166,35 @@ def modes_table() -> str:
     )
 
 
+def builds_table() -> str:
+    """Whole builds with and without the wrapper."""
+    data = _results("builds")
+    rows = []
+    for tool, ways in data["builds"].items():
+        for one in ways:
+            ratio = one["times_without"]
+            told = f"{ratio['median']:.3f} ({ratio['min']:.3f} to {ratio['max']:.3f})"
+            rows.append(
+                (
+                    f"{tool}, {one['command']}",
+                    f"{one['median']:.2f} s ({one['min']:.2f} to {one['max']:.2f})",
+                    f"{one['user'] + one['system']:.1f} s",
+                    told,
+                )
+            )
+    head = ("clean build, `-j2`", "wall, median (range)", "CPU, mean", "times as long as without (range)")
+    loads = data["loads"]
+    return (
+        _table(head, rows)
+        + _sentences(data["verdicts"])
+        + _conditions(data, f"load average {min(loads)} to {max(loads)}, these builds included")
+    )
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "standalone-table": standalone_table,
+    "launchers-table": launchers_table,
+    "builds-table": builds_table,
     "worker-table": worker_table,
     "spawner-table": spawner_table,
     "modes-table": modes_table,
@@ -180,6 +221,22 @@ def _times(one: dict[str, Any]) -> tuple[str, str, str]:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds >= 0.01 else f"{seconds * 1e3:.2f} ms"
+
+
+def _more(one: dict[str, Any]) -> str:
+    if one["command"] == one["base"]:
+        return ""
+    return "{median:+.1f} ms ({q1:+.1f} to {q3:+.1f})".format(
+        **{name: seconds * 1e3 for name, seconds in one["more"].items()}
+    )
+
+
+def _sentences(verdicts: Sequence[str]) -> str:
+    return "\n" + "".join(f"{verdict}\n" for verdict in verdicts)
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e6:.1f} MB" if size else "none"
 
 
 def _range(builds: Sequence[dict[str, Any]], key: str) -> str:

@@ -5,6 +5,7 @@ Not for judging: a sample tells its times and their spread; what may be said of 
 
 from __future__ import annotations
 
+import operator
 import os
 import platform
 import statistics
@@ -94,6 +95,22 @@ def _sample(command: str, runs: Sequence[Run]) -> Sample:
         statistics.fmean(systems) if systems else None,
         max(peaks, default=None),
     )
+
+
+def more(sample: Sample, base: Sample) -> dict[str, float]:
+    """How many seconds more one took than another in the same round: the median, and between which two the middle half lies."""
+    q1, median, q3 = statistics.quantiles(_pairs(sample, base, operator.sub), n=4, method="inclusive")
+    return {"median": median, "q1": q1, "q3": q3}
+
+
+def ratio(sample: Sample, base: Sample) -> dict[str, float]:
+    """How many times as long one took as another in the same round: the median and the range."""
+    times = _pairs(sample, base, operator.truediv)
+    return {"median": statistics.median(times), "min": min(times), "max": max(times)}
+
+
+def _pairs(sample: Sample, base: Sample, how: Callable[[float, float], float]) -> list[float]:
+    return [how(*pair) for pair in zip(sample.times, base.times, strict=True)]
 
 
 def machine() -> dict[str, Any]:

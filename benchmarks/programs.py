@@ -1,51 +1,83 @@
-"""What a program in front of a command costs: the whole process, from its start until it is reaped."""
+"""Programs that people put in front of a command, and what a whole run costs: from its start until it is reaped."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+from attrs import frozen
 
 from measure import Run
 
-DIRECT = "true"
-WRAPPER = "process-wrapper -- true"
-BAZEL = "bazel/process-wrapper true"
-"""Bazel's own program of the same name."""
-FLOOR = "python3 -I -S -c pass"
+BARE: Final = ""
+WRAPPER: Final = "process-wrapper --"
+LAUNCHER: Final = "launcher/process-wrapper --"
+"""The program that `headstart launcher` writes."""
+STATISTICS: Final = "process-wrapper --stats=FILE --"
+FLOOR: Final = "python3 -I -S -c SPAWN"
+"""The least that a Python program can be which stays beside its command: it spawns and waits."""
+
+_SPAWN: Final = (
+    "import os, sys; os.waitpid(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, setpgroup=0), 0)"
+)
 
 
-def cases() -> dict[str, Callable[[], Run]]:
-    """Every program, by the command that a person would type."""
-    true = _which("true")
-    commands: dict[str, Sequence[str]] = {
-        DIRECT: (true,),
-        "env true": (_which("env"), true),
-        "timeout 10 true": (_which("timeout"), "10", true),
-        FLOOR: (sys.executable, "-I", "-S", "-c", "pass"),
-        WRAPPER: (str(Path(sys.executable).parent / "process-wrapper"), "--", true),
-    }
+@frozen
+class Front:
+    """A program in front of a command. Attributes: name, as a person would type it; words, as they are executed."""
+
+    name: str
+    words: tuple[str, ...] = ()
+
+    def before(self, command: str) -> str:
+        """What a person would type for that command."""
+        return f"{self.name} {command}".lstrip()
+
+
+def fronts(programs: Path, scratch: Path) -> list[Front]:
+    """Everything to compare, the bare command first.
+
+    Args:
+        programs: where the wrapper and its interpreter are.
+        scratch: a directory for files that some of them write.
+    """
+    wrapper = str(programs / "process-wrapper")
+    found = [
+        Front(BARE),
+        Front("env", (which("env"),)),
+        Front("timeout 10", (which("timeout"), "10")),
+        Front(FLOOR, (str(programs / "python"), "-I", "-S", "-c", _SPAWN)),
+        Front(WRAPPER, (wrapper, "--")),
+        Front(LAUNCHER, (str(programs / "launcher" / "process-wrapper"), "--")),
+        Front("process-wrapper --timeout=10 --", (wrapper, "--timeout=10", "--")),
+        Front(STATISTICS, (wrapper, f"--stats={scratch / 'stats.json'}", "--")),
+        Front("process-wrapper --subst pwd=${pwd} --", (wrapper, "--subst", "pwd=${pwd}", "--")),
+    ]
+    if tini := shutil.which("tini"):
+        found.append(Front("tini -s --", (tini, "-s", "--")))
     if bazels := _bazels_process_wrapper():
-        commands[BAZEL] = (bazels, true)
-    return {name: partial(run, command) for name, command in commands.items()}
+        found.append(Front("bazel/process-wrapper", (bazels,)))
+    return found
 
 
 def run(command: Sequence[str]) -> Run:
-    """Starts a command on the fastest path that Python has, and awaits it."""
+    """Starts a command on the fastest path that Python has, and awaits it; what it says is not shown."""
+    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     began = time.perf_counter()
-    pid = os.posix_spawn(command[0], [*command], os.environ)
+    pid = os.posix_spawn(command[0], [*command], os.environ, file_actions=quiet)
     _, status, usage = os.wait4(pid, 0)
     seconds = time.perf_counter() - began
     if status:
-        raise SystemExit(f"{command[0]} ended with wait status {status}; it cannot be measured")
+        raise SystemExit(f"{' '.join(command)} ended with wait status {status}; it cannot be measured")
     return Run((seconds,), usage.ru_utime, usage.ru_stime)
 
 
-def _which(name: str) -> str:
+def which(name: str) -> str:
+    """Where a program is that the measurement cannot do without."""
     found = shutil.which(name)
     if found is None:
         raise SystemExit(f"there is no {name} on PATH; it is what the measurement compares with")

@@ -1,7 +1,8 @@
-"""Measures what everything else stands on: starting the wrapper, asking the worker, spawning, memory.
+"""Measures what the worker stands on: asking it, spawning, memory.
 
 `make bench` runs it in its quick form. What is compared is measured in one run, in turn; the file tells the spread and the load.
-Read the ratios within a run: the absolute figures are this machine's, on this day. Not for builds: that is `modes.py`.
+Read the ratios within a run: the absolute figures are this machine's, on this day. Not for the wrapper as a program, which is
+`launchers.py`, nor for builds: those are `modes.py` and `builds.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import measure
-import programs
 import worker_requests
 from measure import Run, Sample
 
@@ -41,9 +41,6 @@ def main() -> None:
         parser.error("--rounds must be at least 2: one measurement has no spread")
     before = measure.load()
     sections: dict[str, list[Sample]] = {}
-    sections["programs"] = _section(
-        "the whole program", measure.interleaved(programs.cases(), rounds=options.rounds)
-    )
     with ExitStack() as stack:
         clients = {name: stack.enter_context(worker_requests.client(name)) for name in ("proto", "json")}
         memory = clients["proto"].memory()

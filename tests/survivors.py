@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-VARIABLE = "HEADSTART_TEST"
+VARIABLE = "TEST_OF_HEADSTART"
 
 GONE_SECONDS = 1.0
 """What I3 gives."""

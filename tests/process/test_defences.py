@@ -93,7 +93,7 @@ from headstart_wrapper.process_group import ProcessGroup
 stranger = os.fork()
 if not stranger:
     signal.pause()
-spawner._tag = stragglers.Path.read_bytes = None  # whoever looks, fails
+spawner._tag = stragglers.open = None  # whoever looks, fails
 assert not spawner.sees_processes()
 with closing(HelperSpawner()) as helper:
     group = ProcessGroup.start(
@@ -162,7 +162,16 @@ async def test_I3_the_helper_ends_a_killed_workers_jobs_when_they_have_no_guard(
 async def test_I3_the_guard_ends_a_killed_standalone_wrappers_job(fifo: MakeFifo) -> None:
     pids = fifo("pids")
     member = process(pids)
-    command = [sys.executable, "-m", "headstart_worker", "--", "/bin/sh", "-c", f"{member} & {member}"]
+    command = [
+        sys.executable,
+        "-m",
+        "headstart_worker",
+        "--stay",
+        "--",
+        "/bin/sh",
+        "-c",
+        f"{member} & {member}",
+    ]
     wrapper = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL)
     found = [await pids.pid(), await pids.pid()]
     wrapper.kill()
@@ -352,7 +361,7 @@ async def test_I2_a_kernel_that_lists_no_children_is_asked_for_parents(
         group = start(spawner, f"sleep 99 & echo $! > {pids}; sleep 99 & echo $! > {pids}; wait")
         found = {await pids.pid(), await pids.pid()}
         monkeypatch.setattr("builtins.open", without)
-        assert set(spawner_module._children(group.pid)) == found
+        assert set(spawner_module.children(group.pid)) == found
         monkeypatch.undo()
         group.await_empty(seconds=PATIENCE)
         group.reap()

@@ -117,7 +117,16 @@ async def test_C27_a_driver_that_outlives_its_killed_compiler_says_so_too(
 def test_C27_standalone_says_the_same(small: Path) -> None:
     for script, code in ((f"exec {DEVOUR}", -9), (f"{DEVOUR}; exit 1", 1)):
         done = subprocess.run(
-            [sys.executable, "-m", "headstart_worker", "--", "sh", "-c", f"echo $$ > {small}; {script}"],
+            [
+                sys.executable,
+                "-m",
+                "headstart_worker",
+                "--stay",
+                "--",
+                "sh",
+                "-c",
+                f"echo $$ > {small}; {script}",
+            ],
             capture_output=True,
             text=True,
             check=False,

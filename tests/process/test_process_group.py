@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from headstart_wrapper.errors import CommandNotExecutableError, CommandNotFoundError, MachineError
+from headstart_wrapper.executables import find_executable
 from headstart_wrapper.helper_spawner import HelperSpawner
-from headstart_wrapper.process_group import DirectSpawner, ProcessGroup, Spawner, find_executable
+from headstart_wrapper.process_group import DirectSpawner, ProcessGroup, Spawner
 from headstart_wrapper.spawner import GUARD, Children
 from process.support import PATIENCE, Fifo, children, gone
 from survivors import descriptors, is_alive, zombies
@@ -97,7 +98,7 @@ def await_exit(group: ProcessGroup) -> None:
 def test_the_status_and_usage_are_the_leaders(spawner: Spawner) -> None:
     group = start(spawner, "exit 7")
     await_exit(group)
-    status, user, system, peak = group.reap()
+    status, user, system, peak, *_ = group.reap()
     assert os.waitstatus_to_exitcode(status) == 7
     assert 0 <= user + system < 5
     assert peak > 0
@@ -215,7 +216,7 @@ def test_a_job_on_its_own_is_reaped_though_its_host_ignores_the_end_of_children(
 def test_a_closed_stream_does_not_give_a_job_a_descriptor_of_ours(tmp_path: Path, closed: int) -> None:
     said = tmp_path / "said"
     job = f"for n in 0 1 2; do readlink /proc/self/fd/$n; done > {said}"
-    script = f"exec {sys.executable} -m headstart_worker -- sh -c '{job}' {closed}<&-"
+    script = f"exec {sys.executable} -m headstart_worker --stay -- sh -c '{job}' {closed}<&-"
     subprocess.run(["/bin/sh", "-c", script], check=True, stdin=subprocess.DEVNULL)
     streams = said.read_text().splitlines()
     if closed != 1:  # the shell's own redirection is there
@@ -226,7 +227,7 @@ def test_a_closed_stream_does_not_give_a_job_a_descriptor_of_ours(tmp_path: Path
 def test_a_job_can_be_ended_though_its_host_blocks_signals() -> None:
     program = (
         "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()); "
-        "os.execv(sys.executable, [sys.executable, '-m', 'headstart_worker', '--', 'sh', '-c', 'echo; exec sleep 99'])"
+        "os.execv(sys.executable, [sys.executable, '-m', 'headstart_worker', '--stay', '--', 'sh', '-c', 'echo; exec sleep 99'])"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as wrapper:
         assert wrapper.stdout
@@ -276,7 +277,7 @@ async def test_a_traced_orphan_holds_up_no_other_job(fifo: MakeFifo) -> None:
 
 
 def test_a_limit_of_descriptors_that_is_too_low_is_said() -> None:
-    script = f"ulimit -n {GUARD}; exec {sys.executable} -m headstart_worker -- true"
+    script = f"ulimit -n {GUARD}; exec {sys.executable} -m headstart_worker --stay -- true"
     done = subprocess.run(["/bin/sh", "-c", script], check=False, capture_output=True, text=True)
     assert done.returncode == MachineError.exit_code
     assert f"descriptor {GUARD}: raise the limit of open files (ulimit -n)" in done.stderr
@@ -304,7 +305,7 @@ def test_a_job_that_another_helper_started_is_not_signalled() -> None:
 
 def test_what_cannot_be_started_is_said(spawner: Spawner, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
-    plain.write_text("no program")
+    plain.write_bytes(b"no program\0")  # a text would be the shell's
     cwd = str(Path.cwd())
     with pytest.raises(CommandNotExecutableError):
         ProcessGroup.start(spawner, [str(plain)], cwd=cwd, env={}, streams=(0, 1, 2))

@@ -16,7 +16,8 @@ from headstart_wrapper.dialects import EarlySignal
 from headstart_wrapper.errors import CommandNotFoundError
 from headstart_wrapper.helper_spawner import HelperSpawner
 from headstart_wrapper.process_group import DirectSpawner
-from headstart_wrapper.supervise import EarlyComplete, Exited, Launch, Started, Supervisor, Text
+from headstart_wrapper.streams import EarlyComplete, Launch, Text
+from headstart_wrapper.supervise import Exited, Started, Supervisor
 from process.support import Fifo
 from survivors import is_alive
 

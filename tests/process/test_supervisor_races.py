@@ -16,7 +16,8 @@ import pytest
 from headstart_wrapper.dialects import EarlySignal
 from headstart_wrapper.helper_spawner import HelperSpawner
 from headstart_wrapper.process_group import Guard, ProcessGroup
-from headstart_wrapper.supervise import Exited, Launch, Started, Supervisor, Text
+from headstart_wrapper.streams import Launch, Text
+from headstart_wrapper.supervise import Exited, Started, Supervisor
 from process.support import Fifo
 from survivors import descriptors
 

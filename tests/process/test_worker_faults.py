@@ -53,7 +53,7 @@ PLACES = {
     "while its compiler runs": ("headstart_worker.compilation", "BoundedText.append"),
     "after its compiler": ("headstart_wrapper.run", "Run._outcome"),
     "while it is published": ("headstart_worker.requests", "Requests._publish"),
-    "while it is answered": ("headstart_wrapper.stats", "write"),
+    "while it is answered": ("headstart_wrapper.stats_file", "write"),
 }
 FAULTS = {
     "an exception": ("raise ValueError('the fault')", "ValueError: the fault"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headstart_worker.tools import COMMANDS
-from headstart_wrapper.options import OPTIONS
+from headstart_wrapper.option_table import OPTIONS
 
 ROOT = Path(__file__).parents[2]
 

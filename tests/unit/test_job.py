@@ -1,36 +1,11 @@
-"""Substitution in a job's command and variables."""
+"""What a job says of itself."""
 
 from __future__ import annotations
 
-from attrs import evolve
+import pytest
 
 from headstart_wrapper.job import Job, Phase
-
-
-def test_keys_are_replaced_wherever_they_stand() -> None:
-    job = Job(
-        command=("${tool}", "--a=${dir}/x:${dir}", "${other}", "$dir", "${dir"),
-        env=(("${dir}", "${dir}/bin"), ("B", "plain")),
-        substitutions=(("dir", "${pwd}"), ("tool", "cc")),
-        outputs=("${dir}/o",),
-    )
-    done = job.substituted("/job")
-    assert done.command == ("cc", "--a=/job/x:/job", "${other}", "$dir", "${dir")
-    assert done.env == (("${dir}", "/job/bin"), ("B", "plain"))
-    assert done.outputs == ("${dir}/o",)
-    assert done.substitutions == ()
-
-
-def test_pwd_is_a_value_and_no_key() -> None:
-    assert Job(command=("${pwd}",), substitutions=(("x", "1"),)).substituted("/job").command == ("${pwd}",)
-    assert Job(command=("${x}",), substitutions=(("x", "a${pwd}"),)).substituted("/job").command == (
-        "a${pwd}",
-    )
-
-
-def test_without_substitutions_a_job_is_itself() -> None:
-    job = Job(command=("${x}",))
-    assert job.substituted("/job") is job
+from headstart_wrapper.records import evolve
 
 
 def test_each_half_wants_its_own_outputs() -> None:
@@ -38,3 +13,20 @@ def test_each_half_wants_its_own_outputs() -> None:
     assert job.wanted == ("o",)
     assert evolve(job, phase=Phase.EARLY).wanted == ("e",)
     assert evolve(job, phase=Phase.FULL).wanted == ("o",)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"substitutions": (("a", "b"),)},
+        {"env_files": ("f",)},
+        {"arg_files": ("f",)},
+        {"stable_status_file": "f"},
+        {"volatile_status_file": "f"},
+        {"out_dir": "d"},
+        {"explicit_features": True},
+    ],
+)
+def test_what_files_and_keys_add_is_still_to_come(said: dict[str, object]) -> None:
+    assert Job(command=("cc",), env=(("A", "1"),), stdout="o").is_settled
+    assert not evolve(Job(command=("cc",)), **said).is_settled

@@ -2,147 +2,126 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Mapping, Sequence
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from headstart_wrapper.errors import RequestError
-from headstart_wrapper.job import Job, Phase, Sandbox
-from headstart_wrapper.option_values import Size
-from headstart_wrapper.options import (
-    OPTIONS,
-    Option,
-    Options,
-    check,
-    parse,
-    usage,
-    weaker_sandbox,
-)
-from headstart_wrapper.params_files import MAX_NESTING, expand
-
-EXAMPLES: Mapping[str, tuple[str, object]] = {
-    "--timeout": ("1.5", 1.5),
-    "--kill-delay": ("0", 0.0),
-    "--dialect": ("rustc", "rustc"),
-    "--phase": ("early", Phase.EARLY),
-    "--early-output": ("out/a b", ("out/a b",)),
-    "--output": ("--odd", ("--odd",)),
-    "--input": ("in", ("in",)),
-    "--env": ("NAME=a=b", (("NAME", "a=b"),)),
-    "--subst": ("key=", (("key", ""),)),
-    "--stop-after-early": ("", True),
-    "--stats": ("file", "file"),
-    "--explain": ("", True),
-    "--sandbox": ("audit", Sandbox.AUDIT),
-    "--sandbox-unavailable": ("warn", "warn"),
-    "--encoding-check": ("é", "é"),
-    "--trace": ("t.json", "t.json"),
-    "--persistent-worker": ("", True),
-    "--worker-protocol": ("json", "json"),
-    "--jobs": ("3", 3),
-    "--memory": ("6G", Size(6 << 30)),
-    "--state-dir": ("/d", "/d"),
-    "--worker-files": ("bin/tool", ("bin/tool",)),
-    "--exit-when-changed": ("", True),
-    "--collect-when-idle": ("30", 30.0),
-    "--help": ("", True),
-    "--version": ("", True),
-}
-ALL = {option.name: option for option in OPTIONS}
-BAD = {
-    "--timeout": ["", "soon", "-1", "nan", "inf"],
-    "--kill-delay": ["-0.1"],
-    "--dialect": [""],
-    "--phase": ["", "late", "EARLY"],
-    "--early-output": [""],
-    "--output": [""],
-    "--input": [""],
-    "--env": ["NAME", "=value", ""],
-    "--subst": ["key"],
-    "--stop-after-early": ["yes"],
-    "--stats": [""],
-    "--explain": ["1"],
-    "--sandbox": ["", "on"],
-    "--sandbox-unavailable": ["ignore"],
-    "--encoding-check": [""],
-    "--trace": [""],
-    "--persistent-worker": ["1"],
-    "--worker-protocol": ["xml"],
-    "--jobs": ["0", "-1", "two", "1.5", "²", ""],
-    "--memory": ["", "0", "-1", "much", "1.5G", "G", "%", "0%", "101%", "0K", "6GB", "6g", "6 G", "8²"],
-    "--state-dir": [""],
-    "--worker-files": [""],
-    "--exit-when-changed": ["1"],
-    "--collect-when-idle": ["", "soon", "-1", "nan", "inf"],
-    "--help": ["x"],
-    "--version": ["x"],
-}
+from headstart_wrapper.job import Job
+from headstart_wrapper.option_table import Option
+from headstart_wrapper.options import Options, check, parse, weaker_sandbox
+from option_examples import ALL, BAD, EXAMPLES, misuses, names_of, words
 
 
 def value(options: Options, option: Option) -> object:
     return getattr(options.job if hasattr(options.job, option.target) else options, option.target)
 
 
-def words(name: str, text: str) -> list[str]:
-    return [f"{name}={text}" if ALL[name].convert else name]
-
-
-def files(**texts: str) -> object:
-    def read(path: str) -> str:
-        if path not in texts:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return texts[path]
-
-    return read
-
-
-def expanded(arguments: Sequence[str], **texts: str) -> list[str]:
-    return expand(arguments, files(**texts))  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_every_option_in_every_spelling(name: str) -> None:
+    option, (text, expected) = ALL[name], EXAMPLES[name]
+    for spelled in names_of(option):
+        for joined in (True, False):
+            options = parse([*words(spelled, text, joined=joined), "--", "cc", "--jobs"])
+            assert value(options, option) == expected
+            assert options.job.command == ("cc", "--jobs")
+    assert value(Options(), option) != expected
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
-def test_every_option_in_every_spelling(name: str) -> None:
-    text, expected = EXAMPLES[name]
-    underscored = "--" + name.removeprefix("--").replace("-", "_")
-    joined = words(name, text)
-    spellings = [joined, [joined[0].replace(name, underscored, 1)]]
-    if ALL[name].convert:
-        spellings += [[name, text], [underscored, text]]
-    for spelled in spellings:
-        options = parse([*spelled, "--", "cc", "--jobs"])
-        assert value(options, ALL[name]) == expected
-        assert options.job.command == ("cc", "--jobs")
-        assert value(Options(), ALL[name]) != expected or name == "--sandbox-unavailable"
-
-
-@pytest.mark.parametrize(("name", "text"), [(name, text) for name in sorted(BAD) for text in BAD[name]])
-def test_a_bad_value_is_one_sentence_that_names_the_option(name: str, text: str) -> None:
-    with pytest.raises(RequestError) as error:
-        parse([f"{name}={text}", "--", "cc"])
-    assert name in str(error.value)
-    assert "\n" not in str(error.value)
+@pytest.mark.parametrize("request_", [False, True], ids=["alone", "in a request"])
+def test_every_misuse_is_one_sentence_that_names_the_option_as_it_is_spelled(
+    name: str, *, request_: bool
+) -> None:
+    for spelled, arguments in misuses(ALL[name]):
+        with pytest.raises(RequestError) as error:
+            parse(arguments, request=request_)
+        said = str(error.value)
+        assert said.startswith(spelled) or f" {spelled};" in said, said
+        assert said.isprintable()
+        assert len(said) < 600
 
 
 def test_the_tables_of_this_test_are_complete() -> None:
-    assert set(EXAMPLES) == set(BAD) == set(ALL)
+    assert set(EXAMPLES) == set(ALL)
+    assert set(BAD) == set(ALL)
 
 
 @pytest.mark.parametrize("name", sorted(name for name in ALL if ALL[name].convert))
-def test_a_missing_value_is_said(name: str) -> None:
+def test_a_missing_value_is_said_with_what_it_is(name: str) -> None:
+    count = "two values" if ALL[name].pair else "a value"
     for arguments in ([name], [name, "--", "cc"]):
-        with pytest.raises(RequestError, match=f"{name} wants a value"):
+        with pytest.raises(RequestError, match=f"{name} wants {count}; give it as {name}.") as error:
             parse(arguments)
+        assert str(error.value).endswith(ALL[name].metavar)
 
 
-@pytest.mark.parametrize("argument", ["--no-such", "--no-such=1", "-x", "-", "--timeouts=1", "-timeout=1"])
+@pytest.mark.parametrize("name", sorted(name for name in ALL if ALL[name].convert))
+def test_no_value_holds_a_nul(name: str) -> None:
+    text = EXAMPLES[name][0]
+    with pytest.raises(RequestError, match=name) as error:
+        parse([*words(name, f"{text}\0", joined=True), "--", "cc"])
+    assert "\0" not in str(error.value)
+    with pytest.raises(RequestError, match=r"the command's word c\\x00c holds a NUL"):
+        check(parse(["--", "c\0c"]))
+
+
+@pytest.mark.parametrize(
+    "argument", ["--no-such", "--no-such=1", "-x", "-", "--timeouts=1", "-timeout=1", "-gx", "--", "--\n"]
+)
 def test_an_unknown_option_is_named(argument: str) -> None:
+    if argument == "--":
+        argument = "---"
     with pytest.raises(RequestError, match="unknown option") as error:
         parse([argument, "--", "cc"])
-    assert argument.partition("=")[0] in str(error.value)
+    assert argument.partition("=")[0].strip() in str(error.value)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("--timout=5", "--timeout"),
+        ("-timeout=5", "--timeout"),
+        ("--kill-dealy", "--kill-delay"),
+        ("--early_ouput=x", "--early-output"),
+        ("--stdoutfile=x", "--stdout-file"),
+        ("-debug", "--debug"),
+    ],
+)
+def test_a_misspelled_option_is_told_its_name(word: str, meant: str) -> None:
+    with pytest.raises(
+        RequestError, match=f"unknown option {word.partition('=')[0]}; did you mean {meant}[?]"
+    ):
+        parse([word, "--", "cc"])
+
+
+def test_what_is_like_no_option_is_told_none() -> None:
+    for word in ("--frobnicate", "-q", "--x", "-", "--" + "y" * 10_000):
+        with pytest.raises(RequestError) as error:
+            parse([word, "--", "cc"])
+        assert "did you mean" not in str(error.value)
+
+
+def test_short_options_are_bazels() -> None:
+    options = parse(["-gd", "-t1.5", "-k", "2", "-oout", "-e", "err", "-s", "usage", "--", "cc"])
+    assert options.job == Job(
+        command=("cc",),
+        graceful_sigterm=True,
+        explain=True,
+        timeout=1.5,
+        kill_delay=2.0,
+        stdout="out",
+        stderr="err",
+        stats="usage",
+        stats_format="bazel",
+    )
+    assert parse(["-gt5", "cc", "-t6"]).job == Job(command=("cc", "-t6"), graceful_sigterm=True, timeout=5.0)
+    assert (parse(["-h"]).help, parse(["-h"]).short_help, parse(["--help"]).short_help) == (True, True, False)
+
+
+def test_a_value_can_take_back_a_default() -> None:
+    base = parse(["--timeout=5", "--stdout=x", "--stderr=y"])
+    job = parse(["--timeout=0", "--stdout=-", "-e", "-"], base=base).job
+    assert (job.timeout, job.stdout, job.stderr) == (None, None, None)
 
 
 def test_after_the_dashes_everything_is_the_commands() -> None:
@@ -168,8 +147,13 @@ def test_startup_options_are_the_defaults_of_every_request() -> None:
     assert base.job.command == ()
 
 
-def test_the_last_of_an_option_that_is_not_repeated_counts() -> None:
-    assert parse(["--timeout=1", "--timeout=2"]).job.timeout == 2
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_of_an_option_that_is_not_repeated_the_last_counts(name: str) -> None:
+    text, expected = EXAMPLES[name]
+    options = parse([*words(name, text), *words(name, text), "--", "cc"])
+    twice = (*expected, *expected) if ALL[name].repeated and isinstance(expected, tuple) else expected
+    assert value(options, ALL[name]) == twice
+    assert parse(["--timeout=1", "-t2", "--timeout", "3"]).job.timeout == 3
 
 
 @pytest.mark.parametrize(
@@ -196,55 +180,50 @@ def test_a_bad_amount_of_memory_is_told_every_good_form() -> None:
         parse(["--memory=6GB"])
 
 
-def test_params_files_are_expanded_line_by_line_and_recursively() -> None:
-    inner = "--explain\n\n  two words \n'quoted'"
-    for marker in ("@", "--flagfile=", "-flagfile="):
-        assert expanded(["a", f"{marker}outer", "z"], outer=f"1\n{marker}inner\n2\n", inner=inner) == [
-            *("a", "1", "--explain", "", "  two words ", "'quoted'", "2", "z")
-        ]
-    assert expanded(["@empty", "@line"], empty="", line="\n") == [""]
-    assert expanded(["@blank"], blank="a\n\n") == ["a", ""]
+EARLY = "--early-output=x"
 
 
-def test_nothing_is_expanded_after_the_dashes_wherever_they_came_from() -> None:
-    assert expanded(["--", "@x", "--flagfile=x"]) == ["--", "@x", "--flagfile=x"]
-    assert expanded(["@p", "@x"], p="--\ncc\n@x") == ["--", "cc", "@x", "@x"]
-    assert expanded(["@outer", "@x"], outer="@inner\n@x", inner="--") == ["--", "@x", "@x"]
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--phase=full"], "--phase=full needs at least one --early-output=PATH"),
+        (["--stop-after-early"], "--stop-after-early goes with --phase=early"),
+        (["--stop-after-early", "--phase=full", EARLY], "--stop-after-early goes with --phase=early"),
+        (["--on-early=true"], "--on-early .*--early-output"),
+        (["--early-fifo=f"], "--early-fifo .*--early-output"),
+        (["--early-fd=3"], "--early-fd .*--early-output"),
+        (["--on-early=true", "--phase=full", EARLY], "--on-early .*--phase"),
+        (["--rustc-quit-on-rmeta=true", "--phase=full", EARLY], "--rustc-quit-on-rmeta .*--phase=full"),
+        (["--stdout=x", "--phase=early", EARLY], "--stdout .*--phase=early"),
+        (["--output-file=x", "--phase=full", EARLY], "--output-file .*--phase=full"),
+        (["--stats=x", "--stdout=x"], "--stdout and --stats name one file, x"),
+        (["--stderr=a\nb", "--touch-file=a\nb"], r"--stderr and --touch-file name one file, a\\nb"),
+        (["--copy-output", "a", "b", "--output-file=b"], "--output-file and --copy-output name one file, b"),
+        (["--sandbox=enforce"], "--sandbox=enforce is not available .*--sandbox-unavailable=warn"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(arguments: list[str], said: str) -> None:
+    with pytest.raises(RequestError, match=said) as error:
+        check(parse([*arguments, "--", "cc"]))
+    assert str(error.value).isprintable()
 
 
-@pytest.mark.parametrize("argument", ["@@x", "@label//x", "@//x", "@", "a@x", "--env=A=@x"])
-def test_what_is_no_params_file_stays(argument: str) -> None:
-    assert expanded([argument]) == [argument]
-
-
-def test_a_missing_params_file_is_named() -> None:
-    with pytest.raises(RequestError, match=r"cannot read the params file inner: No such file.*declare it"):
-        expanded(["@outer"], outer="@inner")
-
-
-def test_a_params_file_that_is_no_text_is_named() -> None:
-    with pytest.raises(RequestError, match="the params file p is not UTF-8"):
-        expand(["@p"], lambda _path: b"\xff".decode())
-
-
-def test_params_files_without_end_are_ended() -> None:
-    with pytest.raises(RequestError, match="does one name itself"):
-        expanded(["@p"], p="@p")
-    depth = {f"p{n}": f"@p{n + 1}" for n in range(MAX_NESTING - 1)} | {f"p{MAX_NESTING - 1}": "end"}
-    assert expanded(["@p0"], **depth) == ["end"]
-
-
-def test_what_contradicts_itself_is_refused() -> None:
-    for arguments, said in (
-        ([], "no command"),
-        (["--phase=full", "--", "cc"], "--early-output"),
-        (["--stop-after-early", "--", "cc"], "--phase=early"),
-        (["--stop-after-early", "--phase=full", "--early-output=x", "--", "cc"], "--phase=early"),
-        (["--sandbox=enforce", "--", "cc"], "--sandbox=enforce"),
+def test_what_only_looks_like_a_contradiction_is_not() -> None:
+    for arguments in (
+        ["--stdout=x", "--stderr=x"],
+        ["--stdout=/dev/stderr", "--stats=/dev/stderr"],
+        ["--stats-format=bazel"],
+        ["--copy-output", "a", "c", "--copy-output", "b", "c"],
+        ["--kill-delay=1"],
+        ["--phase=early", "--stop-after-early", EARLY],
     ):
-        with pytest.raises(RequestError, match=said) as error:
+        assert check(parse([*arguments, "--", "cc"])).command == ("cc",)
+
+
+def test_a_job_has_a_command() -> None:
+    for arguments in ([], ["--"], ["--timeout=1"]):
+        with pytest.raises(RequestError, match="no command is given; put the compiler"):
             check(parse(arguments))
-        assert "\n" not in str(error.value)
     assert check(parse(["--", "cc"])) == Job(command=("cc",))
 
 
@@ -255,59 +234,8 @@ def test_I11_a_weaker_sandbox_is_said() -> None:
     assert weaker_sandbox(parse(["--", "cc"])) is None
 
 
-def test_the_help_names_every_option() -> None:
-    lines = usage().splitlines()
-    for option in OPTIONS:
-        assert sum(line.split("=")[0].split()[:1] == [option.name] for line in lines) == 1
-        assert any(line.endswith(option.help) for line in lines)
-
-
-TEXT = st.text(min_size=1, max_size=8)
-NAMES = st.text(min_size=1, max_size=5).filter(lambda name: "=" not in name)
-PAIRS = st.lists(st.tuples(NAMES, st.text(max_size=5)), max_size=3).map(tuple)
-PATHS = st.lists(TEXT, max_size=3).map(tuple)
-JOBS = st.builds(
-    Job,
-    command=st.lists(st.text(max_size=8), max_size=4).map(tuple),
-    env=PAIRS,
-    substitutions=PAIRS,
-    dialect=st.none() | TEXT,
-    phase=st.none() | st.sampled_from(Phase),
-    early_outputs=PATHS,
-    outputs=PATHS,
-    inputs=PATHS,
-    timeout=st.none() | st.floats(0, 1e9),
-    kill_delay=st.floats(0, 1e9),
-    stats=st.none() | TEXT,
-    stop_after_early=st.booleans(),
-    explain=st.booleans(),
-)
-
-
-def rendered(job: Job, *, joined: bool) -> list[str]:
-    found: list[str] = []
-    for option in OPTIONS:
-        if not hasattr(job, option.target):
-            continue
-        given_value = getattr(job, option.target)
-        if option.convert is None:
-            found += [option.name] if given_value else []
-            continue
-        for one in given_value if option.repeated else [given_value]:
-            if one is None:
-                continue
-            text = "=".join(one) if isinstance(one, tuple) else str(one)
-            # `--name --` is a missing value; only the other spelling can say it.
-            found += [f"{option.name}={text}"] if joined or text == "--" else [option.name, text]
-    return [*found, "--", *job.command]
-
-
-@given(JOBS, st.booleans(), st.booleans())
-def test_what_was_rendered_is_read_again(job: Job, joined: bool, request: bool) -> None:
-    assert parse(rendered(job, joined=joined), request=request).job == job
-
-
 def test_I11_a_misspelled_sandbox_is_never_left_out() -> None:
     assert parse(["--persistent_worker", "--for-another-worker"]).foreign == ("--for-another-worker",)
-    with pytest.raises(RequestError, match="--sandboxing"):
-        parse(["--persistent_worker", "--sandboxing=strict"])
+    for word in ("--sandboxing=strict", "--sandbox_=strict", "-sandbox=strict", "---sandbox"):
+        with pytest.raises(RequestError, match=f"unknown option {word.partition('=')[0]}"):
+            parse(["--persistent_worker", word])

@@ -271,6 +271,14 @@ def test_driver_before_rustc() -> None:
     assert planned.inputs == ("src/lib.rs",)
 
 
+def test_a_toolchain_stays_in_the_first_place() -> None:
+    """As rustup's proxy wants it."""
+    command = ["rustc", "+nightly", *LIB]
+    planned = find(None, command).plan(command, early_outputs=(), pipelined=False, stage=None, read=read)
+    assert planned.command == ("rustc", "+nightly", *ADDED, *LIB)
+    assert planned.inputs == ("src/lib.rs",)
+
+
 def test_names_that_only_the_crate_root_knows() -> None:
     planned = plan("--crate-type=lib", "--emit=metadata,link", "my-crate.rs", early=("libmy_crate.rmeta",))
     assert planned.early_signal is EarlySignal.LINES
@@ -311,3 +319,23 @@ def test_words_of_arguments_are_the_words(arguments: list[str]) -> None:
     flags_alone = set(range(len(invocation.words))) - set(covered)
     assert {invocation.words[at].text for at in flags_alone} <= {"--"}
     assert sorted(covered) == covered
+
+
+@pytest.mark.parametrize(
+    ("options", "signal"),
+    [
+        ((), EarlySignal.NONE),
+        (("--error-format=json",), EarlySignal.NONE),
+        (("--error-format=json", "--json=artifacts"), EarlySignal.LINES),
+    ],
+)
+def test_I6_a_command_whose_words_were_chosen_is_given_none_of_ours(
+    options: tuple[str, ...], signal: EarlySignal
+) -> None:
+    command = ("rustc", *options, *LIB)
+    for early in ((), ("out/libx.rmeta",)):
+        planned = find(None, command).plan(
+            command, early_outputs=early, pipelined=bool(early), stage=None, read=read, verbatim=True
+        )
+        assert planned.command == command
+        assert planned.early_signal is (signal if early else EarlySignal.NONE)

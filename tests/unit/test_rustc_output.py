@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart_wrapper.dialects import EarlyReady, OutputEvent, Text
-from headstart_wrapper.dialects.rustc_output import LINE_LIMIT, PlainOutput, RustcOutput
+from headstart_wrapper.dialects import EarlyReady, EarlySignal, OutputEvent, Plan, Text
+from headstart_wrapper.dialects.rustc_output import LINE_LIMIT, PlainOutput, RustcOutput, heard
 
 NEW = b'{"$message_type":"artifact","artifact":"o/libx.rmeta","emit":"metadata"}\n'
 OLD = b'{"artifact":"o/libx.rmeta","emit":"metadata"}\n'
@@ -181,3 +181,38 @@ def test_megabytes_of_warnings_are_quick() -> None:
         size += sum(len(event.data) for event in made.feed(data[at : at + 65536]) if isinstance(event, Text))
     assert size == 10_000 * 20 * len("warning: something\n")
     assert time.process_time() - start < 2  # seconds of CPU for 5 MB; 0.1 when it was written
+
+
+SHORT = b'{"rendered": "short\\n"}\n'
+TOLD = b'{ "emit": "metadata"}\n'
+MIXED = diagnostic("a\n") + b"noise\n" + SHORT + b'{"mine": 1}\n' + LINK + TOLD + b"{not json\n"
+
+
+@pytest.mark.parametrize(
+    ("shown", "text_"),
+    [
+        ("json", diagnostic("a\n") + b"noise\n" + SHORT + b'{"mine": 1}\n' + b"{not json\n"),
+        ("rendered", b'a\nnoise\nshort\n{"mine": 1}\n{not json\n'),
+        (None, MIXED),
+    ],
+)
+def test_whatever_program_says_so_is_heard_as_rustc(shown: str | None, text_: bytes) -> None:
+    plan = heard(Plan(("cc",), EarlySignal.NONE), shown, ())
+    assert (plan.command, plan.early_signal) == (("cc",), EarlySignal.NONE)
+    assert plan.stderr is not None
+    made = plan.stderr()
+    found = made.feed(MIXED) + made.close()
+    assert b"".join(event.data for event in found if isinstance(event, Text)) == text_
+    assert [event for event in found if isinstance(event, EarlyReady)] == [EarlyReady("")]
+
+
+def test_what_a_dialect_hears_already_stays_unless_a_form_is_asked_for() -> None:
+    plan = Plan(("rustc",), EarlySignal.LINES, stderr=output, spellings=(("/s/", "o/"),), directory="/job")
+    assert heard(plan, None, ()) is plan
+    asked = heard(plan, "json", ("./o/libx.rmeta",)).stderr
+    assert asked is not None
+    line = NEW.replace(b"o/libx", b"/s/libx")
+    assert asked().feed(line + diagnostic("/s/x")) == [
+        EarlyReady("./o/libx.rmeta"),
+        Text(diagnostic("o/x")),
+    ]

@@ -1,32 +1,54 @@
 """The executable `process-wrapper`: one job, or many.
 
-Decides from the arguments before anything is imported: one job must not pay for the worker's libraries.
+Decides from the arguments before anything is imported: one job must not pay for the worker's libraries, and a job that
+needs nothing of us not even for the wrapper's.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal's own core; signal costs two milliseconds
 import sys
 
 
 def main() -> None:
     """Runs the command line of this process and exits."""
-    arguments = sys.argv[1:]
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        # Python would keep ^C for later, where a compiler that we are then would never hear of it, and show a traceback.
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     if sys.platform != "linux":
         sys.exit(
             "process-wrapper: only Linux is supported; this release signals process groups through its pidfds"
         )
+    from headstart_wrapper import console, tail  # noqa: PLC0415 - not to be had elsewhere
+    from headstart_wrapper.errors import HeadstartError  # noqa: PLC0415 - see the module's docstring
+
+    arguments = sys.argv[1:]
+    try:
+        tail.take_shortcut(arguments)
+    except HeadstartError as error:
+        console.say(str(error))
+        console.leave(error.exit_code)
     if _serves(arguments):
-        from headstart_worker.lifetime import main as serve  # noqa: PLC0415 - see the module's docstring
+        from headstart_worker.lifetime import main as serve  # noqa: PLC0415 - likewise
 
         serve(arguments)
-    from headstart_wrapper.standalone import main as run  # noqa: PLC0415 - likewise
+    from headstart_wrapper.command_line import main as run  # noqa: PLC0415 - likewise
 
-    sys.exit(run(arguments))
+    console.leave(run(arguments))
 
 
 def _serves(arguments: list[str]) -> bool:
+    """True when the option stands among ours; behind the compiler's name it is the compiler's."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--persistent_worker" in options or "--persistent-worker" in options
+    if "--persistent_worker" not in options and "--persistent-worker" not in options:
+        return False
+    from headstart_wrapper.errors import HeadstartError  # noqa: PLC0415 - see the module's docstring
+    from headstart_wrapper.options import parse  # noqa: PLC0415 - likewise
+
+    try:
+        return parse(arguments).persistent_worker
+    except HeadstartError:
+        return True  # the worker's start tells what is wrong
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from attrs import Factory, define
 from headstart_worker.faults import ENDS_OF_EVERYTHING, bug_report
 from headstart_worker.memory import Kind
 from headstart_worker.notes import Notes
-from headstart_wrapper.errors import HeadstartError
+from headstart_wrapper.errors import HeadstartError, files_are_in_the_way
 from headstart_wrapper.job import Outcome
 from headstart_wrapper.run import Early, Ended, Run
-from headstart_wrapper.supervise import Text
+from headstart_wrapper.streams import Text
 from headstart_wrapper.text import BoundedText
 
 
@@ -96,9 +96,7 @@ def run(job: Job, early: Callable[[str], None]) -> tuple[Outcome, str]:
     except HeadstartError as error:
         return Outcome(exit_code=error.exit_code, message=str(error)), text.result()
     except OSError as error:
-        reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-        message = f"the job's files cannot be made or read ({reason}); see to that place, and to its disk"
-        return Outcome(exit_code=125, message=message), text.result()
+        return Outcome(exit_code=125, message=files_are_in_the_way(error)), text.result()
     except ENDS_OF_EVERYTHING:
         raise
     except BaseException:  # noqa: BLE001 - a bug of ours costs one job, not the worker

@@ -34,14 +34,16 @@ from headstart_worker.server import Server
 from headstart_worker.state import state_directory
 from headstart_worker.tool_files import ToolFiles
 from headstart_worker.tracing import TraceFile
+from headstart_wrapper import environment, params_files
 from headstart_wrapper import options as grammar
-from headstart_wrapper import params_files
+from headstart_wrapper.command_line import read_params
+from headstart_wrapper.console import say
 from headstart_wrapper.errors import HeadstartError, ProtocolError, RequestError
 from headstart_wrapper.helper_spawner import HelperSpawner
 from headstart_wrapper.jobserver import Jobserver
 from headstart_wrapper.options import Options
-from headstart_wrapper.standalone import inherited_environment, read_params, say
 from headstart_wrapper.text import message_line
+from headstart_wrapper.variables import from_variables
 
 _FLUSH_SECONDS: Final = 0.2
 """How long a host may take to read the last answers of a worker that ends; it has a second for everything."""
@@ -83,7 +85,7 @@ async def _serve(
                     preparation = Preparation(
                         options=options,
                         cwd=str(Path.cwd()),
-                        env={**inherited_environment(), **jobserver.environment},
+                        env={**environment.inherited(), **jobserver.environment},
                         spawner=spawner,
                         state=state,
                     )
@@ -127,7 +129,10 @@ def _main(arguments: Sequence[str]) -> int:
     outer = Jobserver.outer(os.environ)  # before any descriptor of ours can have the numbers that it names
     try:
         reader, writer = stdio.claim_protocol_descriptors()
-        options = grammar.parse(params_files.expand(arguments, read_params))
+        options = grammar.parse(
+            params_files.expand(arguments, read_params, arity=grammar.arity),
+            base=from_variables(environment.inherited(), worker=True),
+        )
         for name in options.foreign:
             say(f"the flag {name} is not known and left out; see process-wrapper --help")
         if options.job.command:

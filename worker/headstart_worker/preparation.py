@@ -24,11 +24,14 @@ from headstart_wrapper import encoding, params_files
 from headstart_wrapper import options as grammar
 from headstart_wrapper.dialects.base import place
 from headstart_wrapper.errors import RequestError
+from headstart_wrapper.executables import find_executable
 from headstart_wrapper.fingerprint import fingerprint, relevant_inputs
 from headstart_wrapper.job import Job, Phase
+from headstart_wrapper.job_files import settled
 from headstart_wrapper.options import Options
-from headstart_wrapper.process_group import Spawner, find_executable
+from headstart_wrapper.process_group import Spawner
 from headstart_wrapper.run import Run
+from headstart_wrapper.surroundings import Surroundings
 from headstart_wrapper.text import message_line
 
 
@@ -101,7 +104,9 @@ class Preparation:
         root = self._directory(request)
         options = grammar.parse(
             params_files.expand(
-                request.arguments, lambda path: Path(root, path).read_bytes().decode("utf-8")
+                request.arguments,
+                lambda path: Path(root, path).read_bytes().decode("utf-8"),
+                arity=grammar.arity,
             ),
             base=self._options,
             request=True,
@@ -111,19 +116,21 @@ class Preparation:
             request = evolve(request, inputs=tuple(inputs))
         job = grammar.check(options)
         stage = self._state / str(claim)
+        files = Surroundings(root)
         run = Run(
-            job,
+            settled(job, self._env, files),
             cwd=root,
             env=self._env,
             spawner=self._spawner,
             capture=True,
             stage=str(stage) if job.phase else None,
+            private=f"{stage}-params",
             dependents_used=_dependents_used(job, request, root),
         )
         if job.explain or notes.verbose:
             for note in run.explanation():
                 notes.say(note)
-        want, name = self._identify(job, run, request, root)
+        want, name = self._identify(job, run, request, files)
         return Prepared(
             job=job,
             run=run,
@@ -152,15 +159,18 @@ class Preparation:
             )
         return directory
 
-    def _identify(self, job: Job, run: Run, request: WorkRequest, root: str) -> tuple[Want, str | None]:
-        if job.phase is None or job.stop_after_early:
+    def _identify(
+        self, job: Job, run: Run, request: WorkRequest, files: Surroundings
+    ) -> tuple[Want, str | None]:
+        if job.phase is None or run.job.stop_after_early:
             return Want.ALONE, None
         if request.sandbox_dir and not run.plan.places:
             # What the command wrote in its place is taken away with this sandbox: there is nothing to join.
             return Want.ALONE, None
-        return Want(job.phase.value), self._fingerprint(job, run, request, root)
+        return Want(job.phase.value), self._fingerprint(job, run, request, files)
 
-    def _fingerprint(self, job: Job, run: Run, request: WorkRequest, root: str) -> str:
+    def _fingerprint(self, job: Job, run: Run, request: WorkRequest, files: Surroundings) -> str:
+        root = files.cwd
         outputs = (*job.early_outputs, *job.outputs)
         declared = request.inputs or tuple(Input(path, b"") for path in job.inputs)
         own = job.early_outputs
@@ -173,21 +183,28 @@ class Preparation:
                 declared=outputs,
                 early_outputs=own,
                 worker_files=self._options.worker_files,
-                command=job.command,
+                command=run.job.command,
             )
         )
         executable = find_executable(
             run.job.command[0], cwd=root, path={**self._env, **dict(run.job.env)}.get("PATH")
         )
         # Substituted values count, the place of the directory does not; no command can hold what stands for it.
-        named = job.substituted("\0")
+        named = settled(job, self._env, files, named=lambda magic: f"\0{magic[2:-1]}")
+        params = (
+            (f"\0{named.command[index]}", text.encode(errors="surrogateescape"))
+            for index, text in named.params
+        )
         return fingerprint(
             compiler=compiler_identity(executable),
             command=named.command,
             env=named.env,
             early_outputs=job.early_outputs,
             dialect=run.dialect.name,
-            inputs=self._digests.of_inputs((item for item in declared if item.path in kept), cwd=root),
+            inputs=(
+                *self._digests.of_inputs((item for item in declared if item.path in kept), cwd=root),
+                *params,
+            ),
         )
 
 

@@ -26,9 +26,10 @@ from headstart_worker.pipeline_states import Action, AnswerCancelled, AnswerEarl
 from headstart_worker.preparation import Preparation, Prepared
 from headstart_worker.trace import REQUESTS_TRACK
 from headstart_worker.tracing import TraceFile
-from headstart_wrapper import stats
+from headstart_wrapper import after_success, stats_file
 from headstart_wrapper.errors import HeadstartError, RequestError
 from headstart_wrapper.job import Outcome
+from headstart_wrapper.records import evolve
 from headstart_wrapper.text import message_line
 
 
@@ -199,10 +200,13 @@ class Requests:
         outcome = job.outcome
         if outcome.exit_code == 0:
             await self._publish(prepared, job, prepared.job.wanted)
+            if prepared.job.copies or prepared.job.touched is not None:
+                outcome = await trio.to_thread.run_sync(_after_success, prepared, outcome)
         if prepared.job.stats:
-            path = posixpath.join(prepared.root, prepared.job.stats)
             # In a thread, and left alone at the worker's end: somebody may have to read it first (I12, I3).
-            await trio.to_thread.run_sync(stats.write, outcome, path, abandon_on_cancel=True)
+            outcome = await trio.to_thread.run_sync(
+                stats_file.record, prepared.run.job, outcome, prepared.root, abandon_on_cancel=True
+            )
         return Answer(
             outcome.exit_code,
             prepared.warning + _text_at_end(prepared, job, outcome),
@@ -220,6 +224,14 @@ class Requests:
         # Half a publication is none: it is finished even while the worker ends.
         await trio.to_thread.run_sync(publish)
         self._trace.span("publish", REQUESTS_TRACK, began, time.monotonic(), label=job.name)
+
+
+def _after_success(prepared: Prepared, outcome: Outcome) -> Outcome:
+    try:
+        after_success.see_to(prepared.job, root=prepared.root)
+    except RequestError as error:
+        return evolve(outcome, exit_code=error.exit_code, message=str(error))
+    return outcome
 
 
 def _superseded() -> Answer:

@@ -24,7 +24,14 @@ COMMANDS = {
         "headstart_worker.cargo.importer", "turn a Cargo workspace into compile units and Bazel targets"
     ),
     "demo": Command("headstart_worker.commands.demo", "build a real workspace in two modes and compare them"),
+    "doctor": Command("headstart_worker.commands.doctor", "say what this machine can do for process-wrapper"),
+    "verify": Command(
+        "headstart_worker.commands.verify", "run a compile in every way and compare every byte of its outputs"
+    ),
     "timeline": Command("headstart_worker.commands.timeline", "turn traces into a page for a browser"),
+    "launcher": Command(
+        "headstart_worker.commands.launcher", "write a process-wrapper that starts in the shortest time"
+    ),
     "diagrams": Command(
         "headstart_worker.diagrams", "write the state diagrams of the transition tables into a document"
     ),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self, TextIO, final
 
 from headstart_worker.trace import Trace
+from headstart_wrapper.console import say
 from headstart_wrapper.errors import RequestError
-from headstart_wrapper.standalone import say
 
 
 @final

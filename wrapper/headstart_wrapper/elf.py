@@ -13,10 +13,12 @@ pyelftools is imported where it is used: it costs every other start 38 ms.
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import BinaryIO
 
 from headstart_wrapper.errors import InterfaceChangedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 _ARCHIVE = b"!<arch>\n"
 _HEADER = 60  # ar(5): name 16, date 12, uid 6, gid 6, mode 8, size 10, and two bytes of magic
@@ -38,7 +40,7 @@ def metadata_of(path: str) -> bytes:
         MetadataError: there is none, or the file cannot be read.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123 - without pathlib
             if file.read(len(_ARCHIVE)) == _ARCHIVE:
                 return _embedded(file, path)
             file.seek(0)
@@ -61,7 +63,7 @@ def embedded_metadata(path: str) -> bytes:
         MetadataError: it is no archive, embeds none, or cannot be read.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123 - without pathlib
             if file.read(len(_ARCHIVE)) != _ARCHIVE:
                 raise MetadataError(f"{path} is no archive, so it embeds no Rust metadata")
             return _embedded(file, path)

@@ -9,7 +9,8 @@ character, `--encoding-check=é`; when that arrives in two, everything beside it
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+
+from headstart_wrapper.hints import Final
 
 OPTION: Final = "--encoding-check"
 

@@ -44,3 +44,9 @@ class InterfaceChangedError(HeadstartError):
 
 class MachineError(HeadstartError):
     """The machine is short of something that we need: descriptors, disk, a kernel feature."""
+
+
+def files_are_in_the_way(error: OSError) -> str:
+    """The sentence for a job whose files could not be made or read."""
+    reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+    return f"the job's files cannot be made or read ({reason}); see to that place, and to its disk"

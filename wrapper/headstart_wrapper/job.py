@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from attrs import evolve, field, frozen
+from headstart_wrapper.records import Record
 
 DEFAULT_KILL_DELAY = 0.5
 """Seconds between TERM and KILL: long enough for a compiler to remove its temporary files, short for a person."""
@@ -29,15 +29,13 @@ class Sandbox(StrEnum):
     STRICT = "strict"
 
 
-@frozen(kw_only=True)
-class Job:
+class Job(Record, kw_only=True):
     """One compiler run, as the request's options describe it.
 
     Attributes:
         command: the compiler and its arguments, verbatim.
         env: variables set on top of the inherited environment.
-        substitutions: what `${KEY}` becomes in the command and in `env`; the value `${pwd}` is the
-            job's working directory.
+        substitutions: what `${KEY}` becomes in the command, its params files and its variables; see `job_files`.
         dialect: name of what we know of the compiler; None: found from the command.
         phase: the half that is wanted; None: the whole job, not pipelined.
         early_outputs: declared early outputs, relative to the working directory or absolute.
@@ -45,9 +43,24 @@ class Job:
         inputs: declared inputs, where no host gives a list.
         timeout: seconds until TERM; None: never.
         kill_delay: seconds between TERM and KILL.
-        stats: file for the job's usage, JSON.
+        graceful_sigterm: a TERM that is passed on is followed by KILL.
+        stay: never become the compiler.
+        stats: file for the job's usage, or a directory for one.
+        stats_format: "json" or "bazel".
         stop_after_early: kill the compiler when its early outputs are complete.
+        on_early: shell command to run when the early outputs are complete.
+        early_fifo, early_fd: where to write a line with the early half's exit code.
+        stdout, stderr: files that take the streams' place.
+        raw_stderr: file for stderr as it came, before we make it readable.
         explain: say on stderr why each decision was taken.
+        env_files, arg_files, stable_status_file, volatile_status_file, out_dir, explicit_features: what the command and its
+            variables are made of besides; likewise.
+        params: what came of it for params files among the command's words: (the word's index, the text that it is to stand
+            for), for those that are not to be used as they are. No option says it.
+        touched: file to make when the job succeeded.
+        copies: (source, target) to copy when the job succeeded.
+        quit_on_rmeta: kill rustc when it has told that its metadata is complete.
+        rustc_output_format: what to show of rustc's JSON, "json" or "rendered"; None: the dialect decides.
     """
 
     command: tuple[str, ...] = ()
@@ -60,55 +73,82 @@ class Job:
     inputs: tuple[str, ...] = ()
     timeout: float | None = None
     kill_delay: float = DEFAULT_KILL_DELAY
+    graceful_sigterm: bool = False
+    stay: bool = False
     stats: str | None = None
+    stats_format: str = "json"
     stop_after_early: bool = False
+    on_early: str | None = None
+    early_fifo: str | None = None
+    early_fd: int | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    raw_stderr: str | None = None
     explain: bool = False
+    env_files: tuple[str, ...] = ()
+    arg_files: tuple[str, ...] = ()
+    stable_status_file: str | None = None
+    volatile_status_file: str | None = None
+    out_dir: str | None = None
+    explicit_features: bool = False
+    params: tuple[tuple[int, str], ...] = ()
+    touched: str | None = None
+    copies: tuple[tuple[str, str], ...] = ()
+    quit_on_rmeta: bool = False
+    rustc_output_format: str | None = None
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """The outputs that this half of the job is asked for."""
         return self.early_outputs if self.phase is Phase.EARLY else self.outputs
 
-    def substituted(self, cwd: str) -> Job:
-        """The same job with every `${KEY}` replaced; the magic value `${pwd}` stands for `cwd`."""
-        if not self.substitutions:
-            return self
-        values = [(f"${{{key}}}", cwd if value == "${pwd}" else value) for key, value in self.substitutions]
-
-        def replace(text: str) -> str:
-            for key, value in values:
-                text = text.replace(key, value)
-            return text
-
-        return evolve(
-            self,
-            command=tuple(map(replace, self.command)),
-            env=tuple((name, replace(value)) for name, value in self.env),
-            substitutions=(),
-        )
+    @property
+    def is_settled(self) -> bool:
+        """True when command and variables are complete; if not, `job_files` completes them."""
+        return not any(getattr(self, name) for name in _SETTLED_BY)
 
 
-@frozen(kw_only=True)
-class Usage:
-    """What a job's leader and the children that it waited for used.
+_SETTLED_BY = (
+    "substitutions",
+    "env_files",
+    "arg_files",
+    "stable_status_file",
+    "volatile_status_file",
+    "out_dir",
+    "explicit_features",
+)
+
+
+class Usage(Record):
+    """What a job's leader and the children that it waited for used; what each figure counts is told to users in `stats`.
 
     Attributes:
         user, system: CPU seconds.
-        wall: seconds from before the spawn until the leader's exit was seen.
         peak_memory: bytes, largest resident set of any one process. True because the spawner is
             small: a child's figure starts from its parent's resident set (measured).
+        minor_page_faults, major_page_faults: how many.
+        voluntary_context_switches, involuntary_context_switches: how many.
+        storage_read, storage_written: bytes, past the page cache and into it.
+        wall: seconds from before the spawn until the leader's exit was seen.
         spawn: seconds that starting took.
+        started_at: Unix time just before the spawn; None: nothing was started, or what it used is lost.
     """
 
     user: float = 0.0
     system: float = 0.0
-    wall: float = 0.0
     peak_memory: int = 0
+    minor_page_faults: int = 0
+    major_page_faults: int = 0
+    voluntary_context_switches: int = 0
+    involuntary_context_switches: int = 0
+    storage_read: int = 0
+    storage_written: int = 0
+    wall: float = 0.0
     spawn: float = 0.0
+    started_at: float | None = None
 
 
-@frozen(kw_only=True)
-class Outcome:
+class Outcome(Record, kw_only=True):
     """How a job ended.
 
     Attributes:
@@ -128,4 +168,4 @@ class Outcome:
     stopped_early: bool = False
     early: float | None = None
     message: str = ""
-    usage: Usage = field(factory=Usage)
+    usage: Usage = Usage()

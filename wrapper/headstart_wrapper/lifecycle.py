@@ -7,7 +7,8 @@ The table is what DESIGN.md draws. An illegal event raises and leaves the state 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+
+from headstart_wrapper.hints import Final
 
 
 class State(StrEnum):

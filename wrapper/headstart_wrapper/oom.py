@@ -8,7 +8,8 @@ stayed the same says that no process of the job died of it; one that rose says t
 from __future__ import annotations
 
 import os
-from typing import Final
+
+from headstart_wrapper.hints import Final
 
 _READ: Final = 1 << 16
 """Bytes, far above what the file has (4,000): all of it in one read, which costs a job 0.03 ms."""

@@ -2,26 +2,29 @@
 
     [options] [--] command arg...
 
-A table says what each option is; the parser only looks things up. Not here: arguments that stand in files
-(`params_files`), how a value is written (`option_values`), what the options mean for a compiler (dialects), or running
-anything.
+A table says what each option is (`option_table`); the parser only looks things up. Not here: arguments that stand in
+files (`params_files`) or in variables (`variables`), how a value is written (`option_values`), what the options mean for
+a compiler (dialects), which of them go together (`contradictions`), or running anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
-from attrs import evolve, field, frozen
-
-from headstart_wrapper import encoding
+from headstart_wrapper import contradictions, encoding, option_table, params_files
 from headstart_wrapper.errors import RequestError
-from headstart_wrapper.job import Job, Phase, Sandbox
-from headstart_wrapper.option_values import Size, one_of, to_count, to_pair, to_seconds, to_size, to_text
+from headstart_wrapper.job import Job, Sandbox
+from headstart_wrapper.option_values import given, refused, shown, to_text
+from headstart_wrapper.records import Record, evolve, fields_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from headstart_wrapper.option_table import Option
+    from headstart_wrapper.option_values import Size
 
 
-@frozen(kw_only=True)
-class Options:
+class Options(Record, kw_only=True):
     """Everything that a command line says: about this process, and about the job.
 
     Attributes:
@@ -36,7 +39,7 @@ class Options:
         trace: file for trace events.
         sandbox, sandbox_unavailable: the check that was asked for, and what to do when it cannot be had.
         encoding_check: the known character as it arrived; see `encoding`.
-        help, version: print and exit.
+        help, short_help, version: print and exit.
         foreign: unknown options behind `--persistent-worker`: a host's user can add flags there for every worker of a
             build (Bazel: `--worker_extra_flag`), some of which are meant for others. They are named and left out.
         job: the job's own options and command.
@@ -55,129 +58,36 @@ class Options:
     sandbox_unavailable: str = "fail"
     encoding_check: str = ""
     help: bool = False
+    short_help: bool = False
     version: bool = False
     foreign: tuple[str, ...] = ()
-    job: Job = field(factory=Job)
+    job: Job = Job()
 
 
-@frozen
-class Option:
-    """One row of the grammar.
-
-    Attributes:
-        name: as documented, with dashes.
-        convert: text to value, raising RequestError; None: a flag without a value.
-        metavar: stands for the value in help texts.
-        help: one line.
-        repeated: may be given many times, values are collected.
-        startup: about the process; refused inside a request.
-        attribute: the attribute that it sets; "": the name itself.
-    """
-
-    name: str
-    convert: Callable[[str, str], Any] | None
-    metavar: str
-    help: str
-    repeated: bool = False
-    startup: bool = False
-    attribute: str = ""
-
-    @property
-    def target(self) -> str:
-        """The attribute of `Options` or `Job` that this option sets."""
-        return self.attribute or self.name.removeprefix("--").replace("-", "_")
+_JOB_ATTRIBUTES = frozenset(fields_of(Job))
 
 
-OPTIONS: tuple[Option, ...] = (
-    Option("--timeout", to_seconds, "SECONDS", "send TERM to the job's group after this long"),
-    Option("--kill-delay", to_seconds, "SECONDS", "send KILL this long after TERM"),
-    Option(
-        "--dialect", to_text, "NAME", "what we know of the compiler (rustc, generic); found from the command"
-    ),
-    Option(
-        "--phase", lambda n, v: Phase(one_of("early", "full")(n, v)), "early|full", "the half that is wanted"
-    ),
-    Option(
-        "--early-output", to_text, "PATH", "declared early output", repeated=True, attribute="early_outputs"
-    ),
-    Option("--output", to_text, "PATH", "any other declared output", repeated=True, attribute="outputs"),
-    Option(
-        "--input",
-        to_text,
-        "PATH",
-        "declared input, where no host gives a list",
-        repeated=True,
-        attribute="inputs",
-    ),
-    Option("--env", to_pair, "NAME=VALUE", "set a variable for the job", repeated=True),
-    Option(
-        "--subst",
-        to_pair,
-        "KEY=VALUE",
-        "replace ${KEY} in the command and in --env; the value ${pwd} is the job's directory",
-        repeated=True,
-        attribute="substitutions",
-    ),
-    Option("--stop-after-early", None, "", "kill the compiler when its early outputs are complete"),
-    Option("--stats", to_text, "FILE", "write what the job used, as JSON"),
-    Option("--explain", None, "", "say on stderr why each decision was taken"),
-    Option(
-        "--sandbox",
-        lambda n, v: Sandbox(one_of(*(s.value for s in Sandbox))(n, v)),
-        "off|audit|enforce|strict",
-        "check what the job reads and writes (this release knows only off)",
-    ),
-    Option(
-        "--sandbox-unavailable",
-        one_of("fail", "warn"),
-        "fail|warn",
-        "what to do when the sandbox asked for cannot be had",
-    ),
-    Option(
-        encoding.OPTION, to_text, "é", "tells whether the host takes UTF-8 for Latin-1, so that we undo it"
-    ),
-    Option("--trace", to_text, "FILE", "write trace events, JSON", startup=True),
-    Option("--persistent-worker", None, "", "serve requests on stdin and stdout", startup=True),
-    Option(
-        "--worker-protocol", one_of("proto", "json"), "proto|json", "encoding of the requests", startup=True
-    ),
-    Option("--jobs", to_count, "N", "compilers that may run at once (usable cores)", startup=True),
-    Option(
-        "--memory",
-        to_size,
-        "SIZE",
-        "memory that compilers may need at once: bytes, 6G or 80% (no bound)",
-        startup=True,
-    ),
-    Option("--state-dir", to_text, "DIR", "where private outputs live while jobs run", startup=True),
-    Option(
-        "--worker-files",
-        to_text,
-        "PREFIX",
-        "inputs below this prefix are the worker's own files",
-        repeated=True,
-        startup=True,
-    ),
-    Option(
-        "--exit-when-changed",
-        None,
-        "",
-        "end, when there is nothing to do, after the worker's own files changed",
-        startup=True,
-    ),
-    Option(
-        "--collect-when-idle",
-        to_seconds,
-        "SECONDS",
-        "give memory back after so long without work (never)",
-        startup=True,
-    ),
-    Option("--help", None, "", "print this and exit", startup=True),
-    Option("--version", None, "", "print the version and exit", startup=True),
-)
+class Values:
+    """What was read so far: attributes and their values, those of repeated options in lists."""
 
-_BY_NAME = {option.name: option for option in OPTIONS}
-_JOB_ATTRIBUTES = frozenset(attribute.name for attribute in Job.__attrs_attrs__)
+    def __init__(self) -> None:
+        self.read: dict[str, Any] = {}
+
+    def take(self, option: Option, value: Any) -> None:
+        """One more option and its value."""
+        if option.repeated:
+            self.read.setdefault(option.target, []).append(value)
+        else:
+            self.read[option.target] = value
+
+    def over(self, base: Options) -> Options:
+        """The base with what was read: repeated options add to it, others replace it."""
+        job: dict[str, Any] = {}
+        process: dict[str, Any] = {}
+        for name, value in self.read.items():
+            chosen, default = (job, base.job) if name in _JOB_ATTRIBUTES else (process, base)
+            chosen[name] = getattr(default, name) + tuple(value) if isinstance(value, list) else value
+        return evolve(base, job=evolve(base.job, **job), **process)
 
 
 def parse(arguments: Sequence[str], *, base: Options | None = None, request: bool = False) -> Options:
@@ -186,60 +96,141 @@ def parse(arguments: Sequence[str], *, base: Options | None = None, request: boo
     Args:
         arguments: options, then the command; `--` between them may be left out when the command does not
             begin with a dash.
-        base: defaults, the worker's startup options.
-        request: the arguments are a request's, where startup options have no place.
+        base: defaults: the worker's startup options, or what variables say.
+        request: the arguments are a request's, where startup options have no place, nor those of a job on its own.
 
     Raises:
         RequestError: an option is unknown, lacks its value, or has a bad one.
     """
-    base = base or Options()
-    values: dict[str, Any] = {}
-    rest = encoding.read_back_arguments(arguments)
-    while rest:
-        argument = rest.pop(0)
-        if argument == "--":
-            break
-        if not argument.startswith("-"):
-            rest.insert(0, argument)
-            break
-        spelled, equals, value = argument.partition("=")
-        name = spelled.replace("_", "-")
-        option = _BY_NAME.get(name)
-        # A sandbox that was misspelled must not be left out: that would be weaker than asked for (I11).
-        if option is None and values.get("persistent_worker") and not name.startswith("--sandbox"):
-            values.setdefault("foreign", []).append(spelled)
-            continue
+    return _Parser(arguments, request=request).parsed().over(base or Options())
+
+
+def arity(word: str) -> float:
+    """How many words behind an option, as it is spelled, are its values; `params_files.MANY`: all up to the next option."""
+    if not word.startswith("--"):
+        for position, letter in enumerate(word):
+            if _takes_value(f"-{letter}"):
+                return 1 if position == len(word) - 1 else 0
+        return 0
+    spelled, equals, _ = word.partition("=")
+    option = option_table.find(spelled)
+    if option is None or option.convert is None or (equals and not option.pair):
+        return 0
+    if option.pair:
+        return 1 if equals else 2
+    return params_files.MANY if option.many else 1
+
+
+def _takes_value(short: str) -> bool:
+    option = option_table.BY_NAME.get(option_table.SHORT.get(short, ""))
+    return option is not None and option.convert is not None
+
+
+class _Parser:
+    """The words of one command line, read from the left."""
+
+    def __init__(self, arguments: Sequence[str], *, request: bool) -> None:
+        self._rest = encoding.read_back_arguments(arguments)[::-1]  # taking the next word is cheap at the end
+        self._separated = "--" in arguments
+        self._request = request
+        self._values = Values()
+
+    def parsed(self) -> Values:
+        while self._rest:
+            word = self._rest.pop()
+            if word == "--":
+                break
+            if not word.startswith("-"):
+                self._rest.append(word)
+                break
+            if word.startswith("--"):
+                self._take_long(word)
+            else:
+                self._take_short(word)
+        self._values.read["command"] = tuple(reversed(self._rest))
+        return self._values
+
+    def _take_long(self, word: str) -> None:
+        spelled, equals, value = word.partition("=")
+        option = option_table.find(spelled)
         if option is None:
-            raise RequestError(
-                f"unknown option {spelled}; see process-wrapper --help, or put -- before the command"
+            self._leave_out(spelled)
+            return
+        self._refuse_misplaced(option, spelled)
+        if option.convert is None:
+            if equals:
+                raise refused(
+                    spelled, value, f"is wrong: it takes no value; give {spelled} alone, or not at all"
+                )
+            self._values.take(option, True)
+        elif option.pair:
+            self._values.take(option, self._two_words(option, spelled, [value] if equals else []))
+        else:
+            self._values.take(
+                option, option.convert(spelled, value if equals else self._word(option, spelled))
             )
-        if request and option.startup:
-            raise RequestError(f"{name} has no place in a request; give it when the worker is started")
-        _set(values, option, equals, value, rest)
-    job = {name: value for name, value in values.items() if name in _JOB_ATTRIBUTES}
-    process = {name: value for name, value in values.items() if name not in _JOB_ATTRIBUTES}
-    for chosen, default in ((job, base.job), (process, base)):
-        for name, value in chosen.items():
-            if isinstance(value, list):
-                chosen[name] = getattr(default, name) + tuple(value)
-    return evolve(base, job=evolve(base.job, command=tuple(rest), **job), **process)
+            while option.many and self._separated and not equals and not self._rest[-1].startswith("-"):
+                self._values.take(option, option.convert(spelled, self._rest.pop()))
+
+    def _take_short(self, word: str) -> None:
+        """A cluster, of which the last may have a value: `-g`, `-t5`, `-t 5`, `-gt5`."""
+        letters = word[1:]
+        if not letters or (len(letters) > 1 and option_table.find(f"-{word.partition('=')[0]}")):
+            self._leave_out(word)  # one dash before a long name: nobody means the letters
+            return
+        while letters:
+            spelled, letters = f"-{letters[0]}", letters[1:]
+            option = option_table.BY_NAME.get(option_table.SHORT.get(spelled, ""))
+            if option is None:
+                self._leave_out(word)
+                return
+            self._refuse_misplaced(option, spelled)
+            self._values.read |= option_table.SHORT_MEANS_TOO.get(spelled, {})
+            if option.convert is None:
+                self._values.take(option, True)
+                continue
+            self._values.take(option, option.convert(spelled, letters or self._word(option, spelled)))
+            return
+
+    def _leave_out(self, spelled: str) -> None:
+        # A sandbox that was misspelled must not be left out: that would be weaker than asked for (I11).
+        if not self._values.read.get("persistent_worker") or spelled.lstrip("-").startswith("sandbox"):
+            raise _unknown(spelled.partition("=")[0])
+        self._values.read.setdefault("foreign", []).append(spelled)
+
+    def _refuse_misplaced(self, option: Option, spelled: str) -> None:
+        if self._request and option.startup:
+            raise RequestError(f"{spelled} has no place in a request; give it when the worker is started")
+        if self._request and option.alone:
+            raise RequestError(
+                f"{spelled} has no place in a request; it is for a job on its own, without a worker"
+            )
+
+    def _word(self, option: Option, spelled: str) -> str:
+        if not self._rest or self._rest[-1] == "--":
+            raise RequestError(f"{spelled} wants a value; give it as {given(spelled, option.metavar)}")
+        return self._rest.pop()
+
+    def _two_words(self, option: Option, spelled: str, words: list[str]) -> tuple[str, str]:
+        while len(words) < 2 and self._rest and not self._rest[-1].startswith("--"):
+            words.append(self._rest.pop())
+        if len(words) < 2 or not all(words):
+            raise RequestError(f"{spelled} wants two values; give it as {spelled} {option.metavar}")
+        source, target = (to_text(spelled, word) for word in words)
+        if source == target:
+            raise RequestError(f"{spelled} copies {shown(source)} to itself; name another target")
+        return source, target
 
 
-def _set(values: dict[str, Any], option: Option, equals: str, value: str, rest: list[str]) -> None:
-    if option.convert is None:
-        if equals:
-            raise RequestError(f"{option.name} takes no value")
-        values[option.target] = True
-        return
-    if not equals:
-        if not rest or rest[0] == "--":
-            raise RequestError(f"{option.name} wants a value; give it as {option.name}={option.metavar}")
-        value = rest.pop(0)
-    converted = option.convert(option.name, value)
-    if option.repeated:
-        values.setdefault(option.target, []).append(converted)
-    else:
-        values[option.target] = converted
+def _unknown(spelled: str) -> RequestError:
+    import difflib  # noqa: PLC0415 - only when something is wrong
+
+    word = shown(spelled)
+    # Without dashes, which would make every two names alike.
+    known = [name.removeprefix("--") for name in option_table.known()]
+    near = difflib.get_close_matches(word.lstrip("-").replace("_", "-"), known, n=1, cutoff=0.7)
+    hint = f"did you mean --{near[0]}? See" if near else "see"
+    return RequestError(f"unknown option {word}; {hint} process-wrapper --help, or put -- before the command")
 
 
 def check(options: Options) -> Job:
@@ -251,17 +242,12 @@ def check(options: Options) -> Job:
     job = options.job
     if not job.command:
         raise RequestError("no command is given; put the compiler and its arguments after --")
-    variables = (word for pair in job.env for word in pair)
-    paths = (*job.early_outputs, *job.outputs, *job.inputs, job.stats or "")
-    for word in (*job.command, *variables, *paths):
+    for word in job.command:
         if "\0" in word:
             raise RequestError(
-                f"{word!r} is no word for a process and no path: it holds a NUL; correct what made the request"
+                f"the command's word {shown(word)} holds a NUL, which no word can; correct what made the request"
             )
-    if job.phase and not job.early_outputs:
-        raise RequestError(f"--phase={job.phase} needs at least one --early-output=PATH")
-    if job.stop_after_early and job.phase is not Phase.EARLY:
-        raise RequestError("--stop-after-early goes with --phase=early")
+    contradictions.refuse(job)
     if options.sandbox is not Sandbox.OFF and options.sandbox_unavailable == "fail":
         raise RequestError(
             f"--sandbox={options.sandbox} is not available in this release; "
@@ -275,30 +261,3 @@ def weaker_sandbox(options: Options) -> str | None:
     if options.sandbox is Sandbox.OFF:
         return None
     return f"--sandbox={options.sandbox} is not available in this release: this job runs without a sandbox"
-
-
-def usage() -> str:
-    """The help text, made from the table."""
-    lines = [
-        "usage: process-wrapper [options] -- command arg...",
-        "       process-wrapper [options] --persistent_worker",
-        "",
-        "Runs one compiler job in its own process group, or serves many over the Bazel worker protocol.",
-        "",
-    ]
-    for startup, title in ((False, "options of a job:"), (True, "startup options:")):
-        lines.append(title)
-        for option in OPTIONS:
-            if option.startup is startup:
-                left = f"{option.name}={option.metavar}" if option.metavar else option.name
-                lines.append(f"  {left:<34} {option.help}")
-        lines.append("")
-    lines += [
-        "Options accept - and _ alike, and --name=value or --name value. @FILE stands for the file's lines.",
-        "",
-        "examples:",
-        "  process-wrapper --timeout=60 -- cc -c hello.c",
-        "  process-wrapper --stats=usage.json -- rustc --crate-type=lib lib.rs",
-        "",
-    ]
-    return "\n".join(lines)

@@ -15,7 +15,7 @@ import errno
 import fcntl
 import itertools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from headstart_wrapper.errors import RequestError
 
@@ -35,16 +35,20 @@ def prepare(paths: Iterable[str]) -> None:
     """Makes room for outputs: their directories exist, and nothing old is in their places.
 
     Raises:
-        RequestError: a directory is in the place of one.
-        OSError: the place cannot be made free.
+        RequestError: a directory is in the place of one, or the place cannot be made free.
     """
     for path in paths:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # noqa: PTH103, PTH120 - hot path, plain strings
         try:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)  # noqa: PTH103, PTH120 - hot path, plain strings
             discard((path,))
         except IsADirectoryError as error:
             raise RequestError(
                 f"the output {path} is a directory; declare the files in it, or remove it if it is an older build's"
+            ) from error
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise RequestError(
+                f"there can be no output {path}: {why}; correct its --output or --early-output"
             ) from error
 
 
@@ -53,6 +57,19 @@ def discard(paths: Iterable[str]) -> None:
     for path in paths:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(path)  # noqa: PTH108 - hot path
+
+
+def written(places: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Every file that a command wrote into private places, by the name that it has for the command as given.
+
+    Args:
+        places: (file or directory as the command named it, its private place).
+    """
+    for named, private in places:
+        if os.path.isdir(private):  # noqa: PTH112 - hot path
+            yield from (os.path.join(named, name) for name in os.listdir(private))  # noqa: PTH118, PTH208 - hot path
+        elif os.path.lexists(private):
+            yield named
 
 
 def publish(source: str, target: str, *, link: bool, rewrite: Callable[[bytes], bytes] | None = None) -> None:

@@ -41,7 +41,6 @@ import select
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Protocol, final
 
 from headstart_wrapper import spawner, stragglers
 from headstart_wrapper.errors import (
@@ -51,9 +50,8 @@ from headstart_wrapper.errors import (
     MachineError,
     RequestError,
 )
-
-DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-"""Where commands are looked for when the job's environment has no PATH; hosts start workers without one."""
+from headstart_wrapper.executables import SHELL, in_shell, named_executable
+from headstart_wrapper.hints import Final, Protocol, final
 
 ESCAPED_SECONDS: Final = 0.2
 """How long those that left the group may take to die; a worker has one second in all."""
@@ -88,8 +86,15 @@ class Spawner(Protocol):
 class DirectSpawner:
     """Starts leaders from this process: right when this process is small and has one thread, which makes this."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, adopts: bool = False) -> None:
+        """Makes this process ready.
+
+        Args:
+            adopts: become the parent of processes that leave their job's group and lose their own, and end them with the job.
+        """
         spawner.become_parent()
+        self._adopts = adopts
+        self._leader: int | None = None
 
     def start(
         self, argv: list[str], executable: str, env: dict[str, str], cwd: str, descriptors: Descriptors
@@ -97,7 +102,10 @@ class DirectSpawner:
         """See `Spawner`; the working directory must be this process's own."""
         if not os.path.samefile(cwd, "."):  # noqa: PTH121 - hot path
             raise ValueError("a direct spawner starts in its own working directory")
-        pid = spawner.start_leader(argv, executable, env, descriptors)
+        # Who became us (exec) may have left us children; what they leave is no job's.
+        self._adopts = self._adopts and not spawner.children(os.getpid())
+        self._leader = pid = spawner.start_leader(argv, executable, env, descriptors)
+        self._adopts = self._adopts and spawner.become_subreaper()  # now: it is no part of what a start costs
         try:
             return pid, os.pidfd_open(pid)
         except OSError:
@@ -106,37 +114,19 @@ class DirectSpawner:
             os.waitpid(pid, 0)
             raise
 
+    def collect(self) -> None:
+        """Takes note of the ends of those that were adopted: until then they keep their process ids."""
+        if self._adopts:
+            for pid in spawner.children(os.getpid()):
+                if pid != self._leader:
+                    os.waitpid(pid, os.WNOHANG)
+
     def reap(self, pid: int) -> spawner.Reaped | None:
         """See `Spawner`."""
-        return spawner.reap_leader(pid)
-
-
-def find_executable(command: str, *, cwd: str, path: str | None) -> str:
-    """The file that a command names, as execvp(3) would find it.
-
-    Raises:
-        CommandNotFoundError: there is none.
-        CommandNotExecutableError: there is one, but it may not be executed.
-    """
-    if "/" in command:
-        candidate = os.path.join(cwd, command)  # noqa: PTH118 - an absolute command wins, as exec has it
-        if not os.path.exists(candidate):  # noqa: PTH110 - hot path, no Path object
-            raise CommandNotFoundError(
-                f"the command {command} does not exist; is it declared as an input or tool?"
-            )
-        if not os.access(candidate, os.X_OK) or os.path.isdir(candidate):  # noqa: PTH112 - likewise
-            raise CommandNotExecutableError(
-                f"the command {command} is not executable; set its permission with chmod +x"
-            )
-        return candidate
-    search = DEFAULT_PATH if path is None else path
-    for directory in search.split(":"):
-        candidate = os.path.join(cwd, directory, command)  # noqa: PTH118 - a relative directory is the job's
-        if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):  # noqa: PTH112 - hot path
-            return candidate
-    raise CommandNotFoundError(
-        f"the command {command} is not on PATH ({search}); install it or name it by its path"
-    )
+        reaped = spawner.reap_leader(pid)
+        if self._adopts:
+            spawner.Children("").end_orphans()
+        return reaped
 
 
 @final
@@ -168,22 +158,29 @@ class ProcessGroup:
         """Starts a command in a group of its own.
 
         Raises:
-            CommandNotFoundError, CommandNotExecutableError: see `find_executable`.
+            CommandNotFoundError, CommandNotExecutableError: see `named_executable`.
             RequestError: a word holds what no command can have.
             MachineError: the kernel cannot start it: no memory, no process ids, an argument list that is too long.
         """
         if not os.path.isdir(cwd):  # noqa: PTH112 - hot path
             raise CommandNotFoundError(f"the working directory {cwd} does not exist; the host must create it")
-        executable = find_executable(argv[0], cwd=cwd, path=env.get("PATH"))
+        executable = named_executable(argv[0], cwd=cwd, path=env.get("PATH"))
         guard = None
         try:
             guard = Guard()
-            pid, pidfd = spawner_.start(list(argv), executable, dict(env), cwd, (*streams, guard.reader))
+            descriptors = (*streams, guard.reader)
+            try:
+                pid, pidfd = spawner_.start(list(argv), executable, dict(env), cwd, descriptors)
+            except OSError as error:
+                shell = in_shell(executable, argv, cwd=cwd) if error.errno == errno.ENOEXEC else None
+                if shell is None:
+                    raise
+                pid, pidfd = spawner_.start(shell, SHELL, dict(env), cwd, descriptors)
         except BaseException as error:
             if guard is not None:
                 guard.close()
             if isinstance(error, OSError):
-                raise _why_not_started(argv[0], error) from error
+                raise why_not_started(argv[0], error) from error
             raise
         finally:
             if guard is not None:
@@ -210,6 +207,14 @@ class ProcessGroup:
             # A leader may have gone to another group of its session (setpgid).
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self.pidfd, number)
+
+    def stopped_by(self) -> int | None:
+        """The signal that keeps the leader stopped now; None when it runs or has exited. Only for whoever started it itself."""
+        try:
+            found = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return None
+        return None if found is None else found.si_status
 
     def await_empty(self, *, seconds: float) -> bool:
         """Kills what is left beside the leader and waits until it is gone.
@@ -300,7 +305,12 @@ class Guard:
         os.close(self._writer)
 
 
-def _why_not_started(command: str, error: OSError) -> HeadstartError:
+def why_not_started(command: str, error: OSError | ValueError) -> HeadstartError:
+    """What a failed start means for whoever asked for it; ValueError: a word that no command can have."""
+    if isinstance(error, ValueError) or error.errno == errno.EINVAL:
+        return RequestError(
+            f"a word or variable of the command {command!r} holds a NUL, or is no text; no command can have it"
+        )
     if error.errno in {errno.ENOEXEC, errno.EACCES, errno.EISDIR}:
         return CommandNotExecutableError(
             f"the command {command} cannot be executed ({error.strerror}); is it built for this machine?"
@@ -308,10 +318,6 @@ def _why_not_started(command: str, error: OSError) -> HeadstartError:
     if error.errno == errno.ENOENT:
         return CommandNotFoundError(
             f"the command {command} names an interpreter that does not exist; look at its first line"
-        )
-    if error.errno == errno.EINVAL:
-        return RequestError(
-            f"a word or variable of the command {command!r} holds a NUL, or is no text; no command can have it"
         )
     if error.errno == errno.E2BIG:
         return MachineError(

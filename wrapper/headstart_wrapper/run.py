@@ -11,31 +11,31 @@ import contextlib
 import os
 import posixpath
 import signal
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import final
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-from attrs import evolve, frozen
-from blake3 import blake3
-
-from headstart_wrapper import dialects, elf, oom, outputs
+from headstart_wrapper import dialects, elf, oom, outputs, redirection
+from headstart_wrapper.changed_params import ChangedParams
 from headstart_wrapper.dialects import EarlySignal
 from headstart_wrapper.dialects.base import place
 from headstart_wrapper.errors import InterfaceChangedError, RequestError
+from headstart_wrapper.hints import TYPE_CHECKING, final
 from headstart_wrapper.job import Job, Outcome, Usage
 from headstart_wrapper.process_group import Spawner
-from headstart_wrapper.supervise import EarlyComplete, Exited, Launch, Started, Supervisor, Text
+from headstart_wrapper.records import Record, evolve
+from headstart_wrapper.streams import EarlyComplete, Launch, Text
+from headstart_wrapper.supervise import Exited, Started, Supervisor
+
+if TYPE_CHECKING:
+    from headstart_wrapper.terminal import JobControl
 
 
-@frozen
-class Early:
+class Early(Record):
     """The early outputs are complete and may be published. Attributes: seconds since the job's start."""
 
     seconds: float
 
 
-@frozen
-class Ended:
+class Ended(Record):
     """The job is over, its processes are gone. Attributes: how it ended."""
 
     outcome: Outcome
@@ -49,9 +49,10 @@ class Run:
     """One run of one job.
 
     Attributes:
-        job: with every `${KEY}` replaced.
+        job: what is run.
         dialect: what is known of its compiler.
         plan: what the dialect makes of the command.
+        environment: all variables of the command.
         dependents_used: early outputs that dependents were built with already.
     """
 
@@ -64,25 +65,35 @@ class Run:
         spawner: Spawner,
         capture: bool,
         stage: str | None = None,
+        private: str = "",
         dependents_used: Sequence[str] = (),
+        control: JobControl | None = None,
     ) -> None:
         """Plans the job; nothing is started or touched yet.
 
         Args:
-            job: as requested.
+            job: as requested, command and variables complete (`job_files`).
             cwd: the absolute directory in which the command runs.
             env: the environment that the job's own variables are set on top of.
             spawner: starts the compiler.
             capture: take stdout and stderr as events instead of passing them through.
-            stage: an empty directory of the caller's for a pipelined job's outputs.
+            stage: an empty directory of the caller's for a pipelined job's outputs. A job without a phase that gets one is
+                run whole, and tells its early outputs.
+            private: a directory for the job's changed params files, if it has any; made for them and removed after them.
             dependents_used: early outputs, among the declared ones, that dependents were built with already: what
                 this run makes must agree with them.
+            control: this process's signals and terminal, which are the job's.
 
         Raises:
             RequestError: the command cannot be what the request says it is.
         """
-        self.job = job = job.substituted(cwd)
+        if job.quit_on_rmeta:
+            job = evolve(job, stop_after_early=True)
+        self.job = job
         self._cwd = cwd
+        self._params = ChangedParams(job, private)
+        self.environment = {**env, **dict(job.env)}
+        self._pipelined = job.phase is not None or stage is not None
         self.dependents_used = tuple(dependents_used)
         self._expected: dict[str, bytes] = {}
         self._early_digests: dict[str, bytes] | None = None
@@ -91,34 +102,50 @@ class Run:
         self._kills_before: int | None = None
         self.dialect = dialects.find(job.dialect, job.command)
         self.plan = self.dialect.plan(
-            job.command,
+            self._params.command,
             early_outputs=job.early_outputs,
-            pipelined=job.phase is not None,
+            pipelined=self._pipelined,
             stage=stage,
-            read=lambda path: Path(cwd, path).read_bytes().decode("utf-8"),
+            read=self._response_file,
             directory=cwd,
+            verbatim=job.rustc_output_format is not None,
         )
+        if job.rustc_output_format or job.quit_on_rmeta:
+            from headstart_wrapper.dialects.rustc_output import heard  # noqa: PLC0415 - json and re, for jobs that ask for them
+
+            self.plan = heard(self.plan, job.rustc_output_format, job.early_outputs)
         self._texts = {place(output, cwd) for output in self.plan.text_outputs}
         self._supervisor = Supervisor(
             Launch(
                 command=self.plan.command,
                 cwd=cwd,
-                env={**env, **dict(job.env)},
+                env=self.environment,
                 capture=capture,
                 stderr=self.plan.stderr() if self.plan.stderr else None,
-                early_signal=self.plan.early_signal if job.phase else EarlySignal.NONE,
+                early_signal=self._early_signal(),
                 early_outputs=tuple(place(path, cwd) for path in job.early_outputs),
                 timeout=job.timeout,
                 kill_delay=job.kill_delay,
+                files=_files(job, cwd),
+                quits=job.stop_after_early,
             ),
             spawner,
+            control,
         )
+
+    def _response_file(self, path: str) -> str:
+        changed = self._params.texts.get(path)
+        return _content(posixpath.join(self._cwd, path)).decode("utf-8") if changed is None else changed
+
+    def _early_signal(self) -> EarlySignal:
+        signal_ = self.plan.early_signal if self._pipelined else EarlySignal.NONE
+        return EarlySignal.LINES if self.job.quit_on_rmeta and signal_ is EarlySignal.NONE else signal_
 
     def explanation(self) -> Iterator[str]:
         """Why this run is what it is, a sentence each."""
         found = "as --dialect says" if self.job.dialect else "found from the command"
         yield f"dialect {self.dialect.name}: {found}"
-        if self.job.phase is None:
+        if not self._pipelined:
             yield "no --phase: the whole job, not pipelined"
         elif self.plan.early_signal is EarlySignal.NONE:
             yield (
@@ -131,6 +158,11 @@ class Run:
             yield "outputs go to a private directory and are published by rename"
         if self.plan.command != self.job.command:
             yield f"the command runs as: {' '.join(self.plan.command)}"
+
+    @property
+    def is_plain(self) -> bool:
+        """The command runs as it is, and its output passes through as it comes."""
+        return self.plan.command == self.job.command and self.plan.stderr is None
 
     def stop(self, *, kill: bool = False) -> None:
         """Asks for the end of the job, from any thread: TERM and KILL after the grace, or KILL at once."""
@@ -149,7 +181,7 @@ class Run:
         self._prepare()
         self._kills_before = oom.kills()
         # Closed here: an exception would hold the supervisor, and the processes that it ends when it is closed.
-        with contextlib.closing(self._supervisor.events()) as events:
+        with self._params.written(), contextlib.closing(self._supervisor.events()) as events:
             for event in events:
                 match event:
                     case EarlyComplete():
@@ -173,9 +205,9 @@ class Run:
 
     def _prepare(self) -> None:
         for output in self.dependents_used:
-            path = Path(self._cwd, output)
-            if path.is_file():
-                self._expected[output] = self._interface(str(path))
+            path = posixpath.join(self._cwd, output)
+            if os.path.isfile(path):  # noqa: PTH113 - hot path
+                self._expected[output] = self._interface(path)
         for directory in self.plan.directories:
             os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - hot path
         own = [output for output in self.job.early_outputs if self._written_by_command(output)]
@@ -185,7 +217,9 @@ class Run:
         """What dependents take from an early output: the metadata in an archive, else all of the file."""
         if path.endswith(".rlib"):
             return elf.embedded_metadata(path)
-        return blake3(Path(path).read_bytes()).digest()
+        from blake3 import blake3  # noqa: PLC0415 - for pipelined jobs only
+
+        return blake3(_content(path)).digest()
 
     def _early(self) -> Early | None:
         places = {output: self._place(output) for output in self.job.early_outputs}
@@ -248,7 +282,7 @@ class Run:
     def _check(self) -> None:
         """After success: the early outputs are there, agree with the final ones, and are what dependents know."""
         for output in self.job.early_outputs:
-            if self._written_by_command(output) and not Path(self._place(output)).is_file():
+            if self._written_by_command(output) and not os.path.isfile(self._place(output)):  # noqa: PTH113 - hot path
                 raise RequestError(
                     f"the command succeeded but did not write its early output {output}; declare the path that it writes"
                 )
@@ -259,7 +293,7 @@ class Run:
                     "this command cannot be pipelined"
                 )
         final = self.plan.final_metadata
-        if final and self.job.phase:
+        if final and self._pipelined:
             for output in self.job.early_outputs:
                 if self._written_by_command(output) and not elf.agree(
                     self._place(output), self._place(final)
@@ -311,6 +345,18 @@ class Run:
         early = () if self._early_digests is not None else self.job.early_outputs
         own = (output for output in early if self._written_by_command(output))
         outputs.discard(self._place(output) for output in (*own, *self.job.outputs))
+
+
+def _files(job: Job, cwd: str) -> Callable[[], dict[int, int]] | None:
+    """What opens the files in the place of the job's streams."""
+    if not (job.stdout or job.stderr or job.raw_stderr):
+        return None
+    return lambda: redirection.opened(job, cwd=cwd)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - hot path
+        return file.read()
 
 
 def _signal_name(number: int) -> str:

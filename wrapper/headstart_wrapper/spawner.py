@@ -79,8 +79,11 @@ if TYPE_CHECKING:
     import socket
     from typing import Any
 
-Reaped = tuple[int, float, float, int]
-"""Wait status (POSIX), user seconds, system seconds, peak memory in bytes."""
+Reaped = tuple[int, float, float, int, int, int, int, int, int, int]
+"""Wait status (POSIX), then what `job.Usage` begins with, in its order and units."""
+
+_BLOCK = 512
+"""Bytes of the blocks in getrusage(2): the kernel counts bytes, and divides (task_io_accounting_ops.h)."""
 
 PipeId = tuple[int, int]
 """Device and inode: what a guard is, in every process. The inode alone may be some file's too."""
@@ -155,7 +158,18 @@ def reap_leader(pid: int) -> Reaped | None:
     found, status, usage = os.wait4(pid, os.WNOHANG)
     if not found:
         return None
-    return status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024
+    return (
+        status,
+        usage.ru_utime,
+        usage.ru_stime,
+        usage.ru_maxrss * 1024,
+        usage.ru_minflt,
+        usage.ru_majflt,
+        usage.ru_nvcsw,
+        usage.ru_nivcsw,
+        usage.ru_inblock * _BLOCK,
+        usage.ru_oublock * _BLOCK,
+    )
 
 
 def packed(message: Any) -> bytes:
@@ -293,7 +307,7 @@ class Children:
 
     def own(self) -> list[int]:
         """The children of this process."""
-        return _children(os.getpid()) if self._sees_them else []
+        return children(os.getpid()) if self._sees_them else []
 
     def _unwanted(self) -> list[int]:
         orphans = [pid for pid in self.own() if pid not in self._leaders]
@@ -340,7 +354,8 @@ def sees_processes() -> bool:
         return False
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that a process has to reap."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - without pathlib
             return [int(child) for child in file.read().split()]
@@ -464,14 +479,15 @@ def serve(connection: socket.socket, owner: str) -> None:
         children.end_all()
 
 
-def _become_subreaper() -> None:
+def become_subreaper() -> bool:
     """Takes the orphans of our descendants, prctl(2); where that cannot be had, the other defences are left."""
     try:
-        import ctypes  # noqa: PLC0415 - for this one call
+        import _ctypes  # noqa: PLC0415 - for this one call; the package around it costs ten times as much
 
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    except (ImportError, OSError):
-        return
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # dlopen(3): the program itself
+        return bool(_ctypes.call_function(prctl, (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0)
+    except (ImportError, AttributeError, OSError):
+        return False
 
 
 def _forget_what_is_ignored() -> None:
@@ -488,5 +504,5 @@ if __name__ == "__main__":
     _forget_what_is_ignored()
     # It came over exec, so it would go on to every child: one that survives would keep the worker's end from us.
     os.set_inheritable(int(sys.argv[1]), False)
-    _become_subreaper()
+    become_subreaper()
     serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

@@ -1,123 +1,182 @@
-"""The wrapper as a program: runs one job, passes its output through, exits with its code.
+"""Runs one job beside it: passes its output through, sees to what has to be done, exits with its code.
 
-Imports neither trio nor protobuf: its start is part of every job's time.
+The wrapper that stays. Its start is part of every job's time, and its size part of every job's memory: see `command_line`
+for what is not imported here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import signal
-import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import FrameType
 
-from headstart_wrapper import options as grammar
-from headstart_wrapper import params_files, stats
-from headstart_wrapper.errors import HeadstartError
+from headstart_wrapper import outputs, stats_file, tail
+from headstart_wrapper.console import say
+from headstart_wrapper.dialects.base import place
+from headstart_wrapper.errors import HeadstartError, MachineError, files_are_in_the_way
 from headstart_wrapper.job import Job, Outcome, Phase
 from headstart_wrapper.process_group import DirectSpawner
-from headstart_wrapper.run import Ended, Run
-from headstart_wrapper.supervise import Text
+from headstart_wrapper.records import evolve
+from headstart_wrapper.run import Early, Ended, Run
+from headstart_wrapper.streams import Text
+from headstart_wrapper.terminal import JobControl
 
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGCONT)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
 
-
-def say(message: str) -> None:
-    """One line of ours, on stderr; nobody hears it where that is closed."""
-    if (
-        sys.stderr is not None
-    ):  # type checkers take it for always there; Python starts without it when descriptor 2 is closed
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"process-wrapper: {message}\n")
-            sys.stderr.flush()
+    from headstart_wrapper.announce import Announcer
 
 
-def read_params(path: str) -> str:
-    """Reads a params file: raw, a carriage return is part of its line."""
-    return Path(path).read_bytes().decode("utf-8")
+def run(job: Job, *, cwd: str, variables: Mapping[str, str], reason: str | None) -> int:
+    """Runs one job; returns its exit code, or dies by the signal that it died by.
 
-
-def inherited_environment() -> dict[str, str]:
-    """The environment that this process was given.
-
-    Python gives itself LC_CTYPE where there is no locale (PEP 538); a compiler that had it too would speak otherwise than
-    one that was started without us.
+    Args:
+        job: what to run, command and variables complete (`job_files`).
+        cwd: this process's directory, absolute.
+        variables: the environment that it was given.
+        reason: what there is to do beside the compiler or after it (`tail.reason_to_stay`); None: we become it after all, if
+            its dialect has nothing to do either.
     """
-    environment = dict(os.environ)
-    if "LC_CTYPE" in environment and not any(
-        variable.startswith(b"LC_CTYPE=") for variable in Path("/proc/self/environ").read_bytes().split(b"\0")
-    ):
-        del environment["LC_CTYPE"]
-    return environment
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command line; returns the exit code, or dies by the signal that its job died by."""
+    announcer = _announcer(job)
     try:
-        options = grammar.parse(params_files.expand(arguments, read_params))
-        if options.help:
-            sys.stdout.write(grammar.usage())
-            return 0
-        if options.version:
-            import importlib.metadata  # noqa: PLC0415 - a third of this process's start, for one option
-
-            sys.stdout.write(f"process-wrapper {importlib.metadata.version('headstart')}\n")
-            return 0
-        job = grammar.check(options)
-        if warning := grammar.weaker_sandbox(options):
-            say(warning)
-        outcome = run_job(job)
+        if announcer is not None:
+            announcer.check()
+        outcome = _run(job, cwd, variables, reason, announcer)
     except HeadstartError as error:
-        say(str(error))
-        return error.exit_code
+        outcome = Outcome(exit_code=error.exit_code, message=str(error))
+    except OSError as error:
+        outcome = Outcome(exit_code=MachineError.exit_code, message=files_are_in_the_way(error))
+    if announcer is not None:
+        outcome = announcer.finished(outcome)
+    if job.stats:
+        outcome = stats_file.record(job, outcome)
     if outcome.message:
         say(outcome.message)
+    if announcer is not None:  # last: whoever is told of a failure finds all that there is to know of it
+        for message in announcer.failed(outcome.exit_code):
+            say(message)
     if outcome.signal is not None and not outcome.timed_out:
         _die_by(outcome.signal)
     return outcome.exit_code
 
 
-def run_job(job: Job) -> Outcome:
-    """Runs one job with this process's directory, environment and streams.
+def _announcer(job: Job) -> Announcer | None:
+    """Who tells of the job's early outputs; None when nobody wants to hear of them."""
+    if job.on_early is None and job.early_fifo is None and job.early_fd is None:
+        return None
+    from headstart_wrapper.announce import Announcer  # noqa: PLC0415 - few jobs have somebody to tell
+
+    return Announcer(job)
+
+
+def _run(
+    job: Job, cwd: str, variables: Mapping[str, str], reason: str | None, announcer: Announcer | None
+) -> Outcome:
+    """The job without its statistics.
 
     Raises:
-        HeadstartError: the job could not be run, or its outputs not be published.
+        HeadstartError: it could not be run.
     """
     with contextlib.ExitStack() as stack:
         stage = None
-        if job.phase is not None:
+        if job.phase is not None or job.early_outputs:
             import tempfile  # noqa: PLC0415 - for pipelined jobs only
 
             stage = stack.enter_context(tempfile.TemporaryDirectory(prefix="headstart-"))
+        spawner = DirectSpawner(
+            adopts=announcer is None
+        )  # whom a command of --on-early leaves are not the job's
+        control = JobControl(spawner.collect, announcer.interrupt if announcer is not None else None)
         run = Run(
             job,
-            cwd=str(Path.cwd()),
-            env=inherited_environment(),
-            spawner=DirectSpawner(),
+            cwd=cwd,
+            env=variables,
+            spawner=spawner,
             capture=False,
             stage=stage,
+            private=posixpath.join(variables.get("TMPDIR") or "/tmp", f"headstart-{os.urandom(8).hex()}"),  # noqa: S108
             # Standalone, the full half always comes after the early one, whose outputs dependents may have read.
             dependents_used=job.early_outputs if job.phase is Phase.FULL else (),
+            control=control,
         )
         if job.explain:
             for note in run.explanation():
                 say(note)
-        with _forwarding(run):
-            outcome = _relay(run)
-        if outcome.exit_code == 0:
-            run.publish(job.wanted, root=str(Path.cwd()))
-        if job.stats:
-            stats.write(outcome, job.stats)
-        return outcome
+        if reason is None and run.is_plain:
+            tail.become_job(run.job, variables)
+        if job.explain:
+            say(f"stays beside the compiler: {reason or 'its output is made readable'}")
+        with control, _terminable(run, gracefully=job.graceful_sigterm) as came:
+            outcome = _relay(run, cwd, announcer)
+        if came and not outcome.timed_out:
+            outcome = evolve(outcome, exit_code=128 + signal.SIGTERM, signal=signal.SIGTERM)
+            if announcer is not None:
+                announcer.interrupt(signal.SIGTERM)
+        return _succeeded(run, outcome, cwd, announcer) if outcome.exit_code == 0 else outcome
 
 
-def _relay(run: Run) -> Outcome:
+def _succeeded(run: Run, outcome: Outcome, cwd: str, announcer: Announcer | None) -> Outcome:
+    try:
+        run.publish(_left(run, outcome, cwd), root=cwd)
+        if run.job.copies or run.job.touched is not None:
+            from headstart_wrapper import after_success  # noqa: PLC0415 - few jobs leave more than their outputs
+
+            after_success.see_to(run.job, root=cwd)
+    except HeadstartError as error:
+        return evolve(outcome, exit_code=error.exit_code, message=str(error))
+    if announcer is not None:
+        announcer.complete(cwd=cwd, env=run.environment)
+    return outcome
+
+
+def _left(run: Run, outcome: Outcome, cwd: str) -> list[str]:
+    """The outputs that are not in their places when the job has ended.
+
+    Those of a whole job are all that its command wrote, as they would be there without a private directory; those of a half
+    are declared.
+    """
+    job = run.job
+    if outcome.stopped_early:
+        return []
+    if job.phase is not None:
+        return [] if job.phase is Phase.EARLY and outcome.early is not None else list(job.wanted)
+    declared = [*job.outputs, *job.early_outputs]
+    published = {place(output, cwd) for output in job.early_outputs} if outcome.early is not None else set()
+    found = {place(output, cwd): output for output in (*outputs.written(run.plan.places), *declared)}
+    return [output for where, output in found.items() if where not in published]
+
+
+@contextlib.contextmanager
+def _terminable(run: Run, *, gracefully: bool) -> Iterator[list[int]]:
+    """With --graceful-sigterm, TERM ends the job, and us, whatever the job makes of it; the list is not empty when it came."""
+    came: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        run.stop()
+
+    if not gracefully or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        yield came
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _relay(run: Run, cwd: str, announcer: Announcer | None) -> Outcome:
     with contextlib.closing(run.events()) as events:
         for event in events:
             if isinstance(event, Text):
                 _write(event, run)
+            elif isinstance(event, Early) and run.job.phase is not Phase.FULL:
+                run.publish(run.job.early_outputs, root=cwd)
+                if announcer is not None:
+                    announcer.complete(cwd=cwd, env=run.environment)
             elif isinstance(event, Ended):
                 return event.outcome
     raise AssertionError("a run ends with Ended")
@@ -131,25 +190,6 @@ def _write(text: Text, run: Run) -> None:
     except BrokenPipeError:
         # Whoever read our output is gone; what the job writes itself would end it in the same way.
         run.forward(signal.SIGPIPE)
-
-
-@contextlib.contextmanager
-def _forwarding(run: Run) -> Iterator[None]:
-    """Signals that reach us reach the job's group; a stop stops us too, so that a shell sees it."""
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        run.forward(number)
-        if number == signal.SIGTSTP:
-            os.kill(os.getpid(), signal.SIGSTOP)
-
-    # What was ignored when we were started stays ignored (nohup).
-    handled = [number for number in FORWARDED if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, forward) for number in handled}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _die_by(number: int) -> None:

@@ -15,7 +15,6 @@ import select
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
 
 from headstart_wrapper import spawner
 
@@ -32,8 +31,9 @@ def end_tagged(owners: Collection[str], *, seconds: float) -> bool:
     """
     prefixes = tuple(f"{spawner.TAG}={owner}/".encode() for owner in owners)
 
-    def is_tagged(process: Path) -> bool:
-        variables = (process / "environ").read_bytes().split(b"\0")
+    def is_tagged(process: str) -> bool:
+        with open(f"{process}/environ", "rb") as file:  # noqa: PTH123 - without pathlib
+            variables = file.read().split(b"\0")
         return any(variable.startswith(prefixes) for variable in variables)
 
     return _end(is_tagged, seconds)
@@ -50,11 +50,12 @@ def end_holders(guard: spawner.PipeId, *, seconds: float) -> bool:
         See `end_tagged`.
     """
     return _end(
-        lambda process: spawner.pipe_id((process / "fd" / str(spawner.GUARD)).stat()) == guard, seconds
+        lambda process: spawner.pipe_id(os.stat(f"{process}/fd/{spawner.GUARD}")) == guard,  # noqa: PTH116 - likewise
+        seconds,
     )
 
 
-def _end(is_meant: Callable[[Path], bool], seconds: float) -> bool:
+def _end(is_meant: Callable[[str], bool], seconds: float) -> bool:
     """Until none is found: one that is killed may have started another just before, or there was no descriptor for all."""
     deadline = time.monotonic() + seconds
     while True:
@@ -72,11 +73,11 @@ def _end(is_meant: Callable[[Path], bool], seconds: float) -> bool:
                 return False
 
 
-def _found(is_meant: Callable[[Path], bool], stack: contextlib.ExitStack) -> Iterator[int]:
+def _found(is_meant: Callable[[str], bool], stack: contextlib.ExitStack) -> Iterator[int]:
     for entry in everybody():
         if int(entry) == os.getpid():
             continue
-        process = Path("/proc", entry)
+        process = f"/proc/{entry}"
         with contextlib.suppress(OSError):
             if is_meant(process):
                 pidfd = os.pidfd_open(int(entry))

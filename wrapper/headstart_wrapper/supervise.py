@@ -14,17 +14,18 @@ import signal
 import threading
 import time
 from collections.abc import Generator, Iterator
-from typing import Final, final
 
-from attrs import frozen
-
-from headstart_wrapper.dialects import EarlySignal, OutputEvent, OutputFilter
-from headstart_wrapper.dialects import Text as Rendered
+from headstart_wrapper.dialects import EarlySignal
 from headstart_wrapper.early import EarlyWatch
-from headstart_wrapper.errors import MachineError
+from headstart_wrapper.hints import TYPE_CHECKING, Final, final
 from headstart_wrapper.job import Usage
 from headstart_wrapper.lifecycle import Event, Lifecycle, State
 from headstart_wrapper.process_group import ProcessGroup, Spawner
+from headstart_wrapper.records import Record
+from headstart_wrapper.streams import EarlyComplete, Launch, Streams, Text
+
+if TYPE_CHECKING:
+    from headstart_wrapper.terminal import JobControl
 
 DRAIN_SECONDS: Final = 0.05
 """After the leader's exit all that it wrote is in the pipes already; this is for a reader to see their end, which an
@@ -36,56 +37,17 @@ _LATE_READS: Final = 16
 EMPTY_SECONDS: Final = 0.8
 """How long killed processes may take to be gone; a worker has one second in all."""
 
-_CHUNK: Final = 1 << 16
-"""A pipe's capacity on Linux."""
+_LONGEST_WAIT: Final = 86400.0
+"""Seconds: poll(2) counts milliseconds in an int, which a long --timeout exceeds; who looks up once a day loses nothing."""
 
 
-@frozen(kw_only=True)
-class Launch:
-    """What is to be started, with every path and variable settled.
-
-    Attributes:
-        command, cwd, env: as for execve, all complete.
-        capture: stdout and stderr are taken as events; otherwise they pass through, but for a filtered stderr.
-        stderr: filter for stderr; None: nothing is filtered.
-        early_signal: how the compiler tells that its early outputs are complete.
-        early_outputs: absolute, normal paths.
-        timeout, kill_delay: seconds.
-    """
-
-    command: tuple[str, ...]
-    cwd: str
-    env: dict[str, str]
-    capture: bool
-    stderr: OutputFilter | None
-    early_signal: EarlySignal
-    early_outputs: tuple[str, ...]
-    timeout: float | None
-    kill_delay: float
-
-
-@frozen
-class Started:
+class Started(Record):
     """The leader runs. Attributes: its process id."""
 
     pid: int
 
 
-@frozen
-class Text:
-    """Output to show. Attributes: stream (1 or 2) and bytes."""
-
-    stream: int
-    data: bytes
-
-
-@frozen
-class EarlyComplete:
-    """Every early output is complete, says the compiler or the file system."""
-
-
-@frozen(kw_only=True)
-class Exited:
+class Exited(Record, kw_only=True):
     """The leader is reaped and its group is gone. Attributes: POSIX wait status, what was used, why it was ended."""
 
     status: int
@@ -99,11 +61,15 @@ SupervisorEvent = Started | Text | EarlyComplete | Exited
 
 @final
 class Supervisor:
-    """One job's processes. `events` is called once; `stop` and `forward` may come from any thread, before, while and after it runs."""
+    """One job's processes. `events` is called once; `stop` and `forward` may come from any thread, before, while and after it runs.
 
-    def __init__(self, launch: Launch, spawner: Spawner) -> None:
+    With a `control`, which has to be entered while `events` runs, the leader is a child of this process, and its stops are ours.
+    """
+
+    def __init__(self, launch: Launch, spawner: Spawner, control: JobControl | None = None) -> None:
         self._launch = launch
         self._spawner = spawner
+        self._control = control
         self._lifecycle = Lifecycle()
         self._lock = threading.RLock()  # a signal handler may come while the same thread holds it
         self._wanted: Event | None = None
@@ -161,12 +127,15 @@ class Supervisor:
         with contextlib.ExitStack() as stack:
             wake = stack.enter_context(self._listening())
             watch = self._armed_watch(stack)
-            streams = _Streams(self._launch)
+            streams = Streams(self._launch, lambda: self._wanted is not None)
             stack.callback(streams.close)
-            self._began = time.monotonic()
+            self._began, started_at = time.monotonic(), time.time()
             group = self._start(streams)
             spawned = self.seconds
+            status = None
             try:
+                if self._control:
+                    self._control.started(group)
                 yield Started(group.pid)
                 yield from self._until_exit(group, streams, watch, wake)
                 wall = self.seconds
@@ -181,13 +150,22 @@ class Supervisor:
                     ):
                         group.await_empty(seconds=EMPTY_SECONDS)
                 finally:
-                    status, user, system, peak = group.reap()
+                    try:
+                        status, *_ = reaped = group.reap()
+                    finally:
+                        self._give_up_control(status)
             yield Exited(
                 status=status,
-                usage=Usage(user=user, system=system, wall=wall, peak_memory=peak, spawn=spawned),
+                usage=Usage(*reaped[1:], wall=wall, spawn=spawned, started_at=started_at),
                 timed_out=self._timed_out,
                 stopped=self._wanted is not None,
             )
+
+    def _give_up_control(self, status: int | None) -> None:
+        if self._control:
+            died_of = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
+            ended_by_us = self._timed_out or self._wanted is not None or status is None
+            self._control.ended(died_of=died_of, killed=ended_by_us or died_of is not None)
 
     def _armed_watch(self, stack: contextlib.ExitStack) -> EarlyWatch | None:
         if self._launch.early_signal is not EarlySignal.WATCH or not self._launch.early_outputs:
@@ -196,7 +174,7 @@ class Supervisor:
         stack.callback(watch.close)
         return watch
 
-    def _start(self, streams: _Streams) -> ProcessGroup:
+    def _start(self, streams: Streams) -> ProcessGroup:
         launch = self._launch
         try:
             group = ProcessGroup.start(
@@ -211,10 +189,11 @@ class Supervisor:
         return group
 
     def _until_exit(
-        self, group: ProcessGroup, streams: _Streams, watch: EarlyWatch | None, wake: int
+        self, group: ProcessGroup, streams: Streams, watch: EarlyWatch | None, wake: int
     ) -> Iterator[SupervisorEvent]:
         poll = select.poll()
-        for descriptor in (group.pidfd, wake, *streams.readers, *([watch.descriptor] if watch else [])):
+        others = [source.descriptor for source in (watch, self._control) if source]
+        for descriptor in (group.pidfd, wake, *streams.readers, *others):
             poll.register(descriptor, select.POLLIN)
         timeout_at = None if self._launch.timeout is None else self._began + self._launch.timeout
         while self._lifecycle.state is not State.DRAINING:
@@ -228,9 +207,7 @@ class Supervisor:
                 poll.unregister(watch.descriptor)
                 watch = None
                 yield EarlyComplete()
-            if wake in ready:
-                os.eventfd_read(wake)
-                self._carry_out_wishes(group)
+            self._listen(ready, wake, group)
             if group.pidfd in ready:
                 self._lifecycle.feed(Event.LEADER_EXITED)
                 group.signal(signal.SIGKILL)
@@ -241,7 +218,7 @@ class Supervisor:
             elif self._grace_over_at is not None and time.monotonic() >= self._grace_over_at:
                 self._feed(Event.GRACE_OVER, group)
 
-    def _drain(self, streams: _Streams) -> Iterator[SupervisorEvent]:
+    def _drain(self, streams: Streams) -> Iterator[SupervisorEvent]:
         deadline = time.monotonic() + DRAIN_SECONDS
         poll = select.poll()
         for descriptor in streams.readers:
@@ -257,6 +234,13 @@ class Supervisor:
                     poll.unregister(descriptor)
         yield from streams.flush()
         self._lifecycle.feed(Event.DRAINED)
+
+    def _listen(self, ready: set[int], wake: int, group: ProcessGroup) -> None:
+        if self._control and self._control.descriptor in ready:
+            self._control.attend()
+        if wake in ready:
+            os.eventfd_read(wake)
+            self._carry_out_wishes(group)
 
     def _carry_out_wishes(self, group: ProcessGroup) -> None:
         with self._lock:
@@ -278,83 +262,7 @@ class Supervisor:
             group.signal(signal.SIGKILL)
 
 
-@final
-class _Streams:
-    """The descriptors of one job's output, ours and the child's.
-
-    Attributes:
-        child: what becomes the child's 0, 1 and 2.
-        readers: our ends that are still open, with the number of the stream that each carries.
-    """
-
-    def __init__(self, launch: Launch) -> None:
-        self._stderr = launch.stderr
-        self._cwd = launch.cwd
-        self._early = set(launch.early_outputs) if launch.early_signal is EarlySignal.LINES else set()
-        self._child_ends: list[int] = []
-        self.readers: dict[int, int] = {}
-        try:
-            self.child = self._open(capture=launch.capture)
-        except OSError as error:
-            self.close()
-            raise MachineError(f"the job's pipes cannot be made: {error.strerror}") from error
-
-    def _open(self, *, capture: bool) -> tuple[int, int, int]:
-        if not capture:
-            return 0, 1, 2 if self._stderr is None else self._pipe(2)
-        stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._child_ends.append(stdin)
-        stdout = self._pipe(1)
-        # One pipe keeps the order in which both streams were written; a filter needs a stream for itself.
-        return stdin, stdout, stdout if self._stderr is None else self._pipe(2)
-
-    def _pipe(self, stream: int) -> int:
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(reader, False)
-        self.readers[reader] = stream
-        self._child_ends.append(writer)
-        return writer
-
-    def read(self, descriptor: int) -> Iterator[SupervisorEvent]:
-        """What a ready descriptor has; at its end it is closed and no longer among the readers."""
-        try:
-            data = os.read(descriptor, _CHUNK)
-        except BlockingIOError:
-            return
-        stream = self.readers[descriptor]
-        if not data:
-            del self.readers[descriptor]
-            os.close(descriptor)
-        elif stream == 2 and self._stderr is not None:
-            yield from self._filtered(self._stderr.feed(data))
-        else:
-            yield Text(stream, data)
-
-    def flush(self) -> Iterator[SupervisorEvent]:
-        """What the filter still holds, when nothing more will be read."""
-        if self._stderr is not None:
-            yield from self._filtered(self._stderr.close())
-
-    def _filtered(self, events: list[OutputEvent]) -> Iterator[SupervisorEvent]:
-        for event in events:
-            if isinstance(event, Rendered):
-                yield Text(2, event.data)
-            elif self._early:
-                self._early.discard(os.path.normpath(os.path.join(self._cwd, event.path)))  # noqa: PTH118 - plain strings
-                if not self._early:
-                    yield EarlyComplete()
-
-    def close_child_ends(self) -> None:
-        """Closes what only the child needs; harmless when repeated."""
-        while self._child_ends:
-            os.close(self._child_ends.pop())
-
-    def close(self) -> None:
-        """Closes everything that is still open."""
-        self.close_child_ends()
-        while self.readers:
-            os.close(self.readers.popitem()[0])
-
-
 def _milliseconds_until(deadlines: list[float]) -> float | None:
-    return max(0.0, min(deadlines) - time.monotonic()) * 1000 if deadlines else None
+    if not deadlines:
+        return None
+    return min(max(0.0, min(deadlines) - time.monotonic()), _LONGEST_WAIT) * 1000

@@ -8,7 +8,7 @@ dropped as it comes, so a compiler that prints gigabytes costs no more memory th
 
 from __future__ import annotations
 
-from typing import Final, final
+from headstart_wrapper.hints import Final, final
 
 # Bazel shows at most 1 MiB of an action's output (--experimental_ui_max_stdouterr_bytes); half of it for each end.
 DEFAULT_END_BYTES: Final = 512 * 1024

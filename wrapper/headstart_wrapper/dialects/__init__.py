@@ -5,10 +5,7 @@ The rooms in here are pure: they are given text and give decisions, and touch ne
 
 from __future__ import annotations
 
-import posixpath
-import re
-from collections.abc import Callable, Sequence
-
+from headstart_wrapper import programs
 from headstart_wrapper.dialects.base import (
     Dialect,
     EarlyReady,
@@ -20,6 +17,10 @@ from headstart_wrapper.dialects.base import (
 )
 from headstart_wrapper.dialects.generic import Generic
 from headstart_wrapper.errors import RequestError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "Dialect",
@@ -40,10 +41,7 @@ def _rustc() -> Dialect:
     return Rustc()
 
 
-_KNOWN: dict[str, Callable[[], Dialect]] = {"generic": Generic, "rustc": _rustc}
-
-# A program's file name, and the dialect that it speaks. Distributions append the version: rustc-1.63, rustc-mozilla-1.78.
-_PROGRAMS = ((re.compile(r"(rustc|clippy-driver)(-[\w.+-]+)?"), "rustc"),)
+_KNOWN: dict[str, Callable[[], Dialect]] = {programs.GENERIC: Generic, programs.RUSTC: _rustc}
 
 
 def names() -> tuple[str, ...]:
@@ -61,12 +59,8 @@ def find(name: str | None, command: Sequence[str]) -> Dialect:
     Raises:
         RequestError: there is no dialect of that name.
     """
-    if name is not None:
-        if name not in _KNOWN:
-            raise RequestError(f"unknown dialect {name!r}: --dialect takes {', '.join(names())}")
-        return _KNOWN[name]()
-    program = posixpath.basename(command[0]) if command else ""
-    for pattern, spoken in _PROGRAMS:
-        if pattern.fullmatch(program):
-            return _KNOWN[spoken]()
-    return Generic()
+    if name is None:
+        name = programs.spoken_by(command)
+    if name not in _KNOWN:
+        raise RequestError(f"unknown dialect {name!r}: --dialect takes {', '.join(names())}")
+    return _KNOWN[name]()

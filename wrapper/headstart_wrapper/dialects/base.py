@@ -10,20 +10,18 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Protocol
 
-from attrs import frozen
+from headstart_wrapper.hints import Protocol
+from headstart_wrapper.records import Record
 
 
-@frozen
-class Text:
+class Text(Record):
     """Output to show, in the order in which the compiler wrote it."""
 
     data: bytes
 
 
-@frozen
-class EarlyReady:
+class EarlyReady(Record):
     """The compiler says that an early output is complete.
 
     Attributes:
@@ -41,11 +39,9 @@ class OutputFilter(Protocol):
 
     def feed(self, data: bytes) -> list[OutputEvent]:
         """Return what the given bytes complete."""
-        ...
 
     def close(self) -> list[OutputEvent]:
         """Return what an unfinished last line still holds."""
-        ...
 
 
 class EarlySignal(Enum):
@@ -70,8 +66,7 @@ def place(path: str, directory: str = "") -> str:
     return posixpath.normpath(posixpath.join(directory, path))
 
 
-@frozen
-class Plan:
+class Plan(Record):
     """What to execute for one command, and what is known about it.
 
     Attributes:
@@ -134,7 +129,6 @@ class Dialect(Protocol):
     @property
     def name(self) -> str:
         """The name that `--dialect` takes."""
-        ...
 
     def plan(
         self,
@@ -145,6 +139,7 @@ class Dialect(Protocol):
         stage: str | None,
         read: Callable[[str], str],
         directory: str = "",
+        verbatim: bool = False,
     ) -> Plan:
         """Return the plan for one command.
 
@@ -155,8 +150,8 @@ class Dialect(Protocol):
             stage: an absolute private directory for everything that the command writes; None: its own places.
             read: returns the text of a response file; a relative path is relative to the job's directory.
             directory: the job's absolute directory, so that `out/x` and `/job/out/x` are known to be one; optional.
+            verbatim: who wrote the command chose what the compiler says; nothing is added to make it say more.
 
         Raises:
             RequestError: the command cannot do what the request wants from it.
         """
-        ...

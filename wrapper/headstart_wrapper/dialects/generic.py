@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import frozen
-
 from headstart_wrapper.dialects.base import EarlySignal, Plan
+from headstart_wrapper.records import Record
 
 
-@frozen
-class Generic:
+class Generic(Record):
     """Any command."""
 
     name: str = "generic"
@@ -28,6 +26,7 @@ class Generic:
         stage: str | None,  # noqa: ARG002 - where an unknown command writes cannot be changed
         read: Callable[[str], str],  # noqa: ARG002 - nor is it ours to know what its arguments mean
         directory: str = "",
+        verbatim: bool = False,  # noqa: ARG002 - it always is
     ) -> Plan:
         """Return the command untouched; see `Dialect.plan`."""
         watched = pipelined and bool(early_outputs)

@@ -15,13 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from attrs import frozen
-
 from headstart_wrapper.dialects.base import EarlySignal, Plan, place
 from headstart_wrapper.dialects.rustc_command import Invocation, understand
 from headstart_wrapper.dialects.rustc_output import PlainOutput, RustcOutput
 from headstart_wrapper.dialects.rustc_places import Outputs, Staging, outputs, staged
 from headstart_wrapper.errors import RequestError
+from headstart_wrapper.records import Record
 
 _LIBRARIES = frozenset({"lib", "rlib"})
 _COLORS = frozenset({"auto", "always", "never"})
@@ -29,8 +28,7 @@ _HUMAN = frozenset({"human", "short"})
 _METADATA_SUFFIX = ".rmeta"
 
 
-@frozen
-class Rustc:
+class Rustc(Record):
     """rustc, and drivers with its command line (clippy-driver)."""
 
     name: str = "rustc"
@@ -44,6 +42,7 @@ class Rustc:
         stage: str | None,
         read: Callable[[str], str],
         directory: str = "",
+        verbatim: bool = False,
     ) -> Plan:
         """Return the plan for one rustc command; see `Dialect.plan`.
 
@@ -60,6 +59,8 @@ class Rustc:
         library = set(invocation.crate_types) <= _LIBRARIES
         written = outputs(invocation)
         speech = _speech(invocation) if library and "metadata" in invocation.emit else None
+        if verbatim and speech is not None and not speech.passes:
+            speech = None
         staging = staged(invocation, stage) if stage is not None else Staging({}, (), (), (), ())
         signal, note = EarlySignal.NONE, None
         if pipelined and early_outputs:
@@ -68,6 +69,7 @@ class Rustc:
         stderr: Callable[[], PlainOutput | RustcOutput] | None = None
         if speech is not None:
             edits, added = {**edits, **speech.edits}, (*speech.added, *added)
+        if speech is not None and (pipelined or stage is not None or not speech.passes):
             stderr = partial(
                 RustcOutput,
                 rendered=speech.rendered,
@@ -94,8 +96,7 @@ class Rustc:
         )
 
 
-@frozen
-class _Speech:
+class _Speech(Record):
     """What makes rustc report artifacts, and what its user is to see of that.
 
     Attributes:
@@ -107,6 +108,11 @@ class _Speech:
     added: tuple[str, ...]
     rendered: bool
     artifacts: bool
+
+    @property
+    def passes(self) -> bool:
+        """Its user asked for all of it, and sees it as it comes."""
+        return self.artifacts and not self.rendered
 
 
 def _speech(invocation: Invocation) -> _Speech | None:

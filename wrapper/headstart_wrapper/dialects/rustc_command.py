@@ -10,9 +10,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from attrs import field, frozen
-
 from headstart_wrapper.errors import RequestError
+from headstart_wrapper.records import Record
 
 # Options that take no value. Every other option takes one, unstable and future ones included.
 _LONG_FLAGS = frozenset({"help", "test", "verbose", "version"})
@@ -25,16 +24,14 @@ _PRINTED_WHILE_COMPILING = frozenset({"link-args", "native-static-libs"})
 _SHOWN_INSTEAD = frozenset({"help", "ls", "unpretty"})
 
 
-@frozen
-class Word:
+class Word(Record):
     """One argument that rustc sees, and the index of the argument given to us from which it came."""
 
     text: str
     origin: int
 
 
-@frozen
-class Argument:
+class Argument(Record):
     """One option, or one input (with an empty name).
 
     Attributes:
@@ -52,20 +49,19 @@ class Argument:
     before: str = ""
 
 
-@frozen
-class Invocation:
+class Invocation(Record):
     """One rustc command line, understood.
 
     Attributes:
         given: the command as given.
-        head: how many of its arguments are programs: 1, or 2 for `clippy-driver rustc`.
+        head: how many of its arguments say what is run: 1, or 2 for `clippy-driver rustc` and for `rustc +nightly`.
         words: every argument after the programs, response files expanded.
         arguments: those words as options and inputs.
     """
 
     given: tuple[str, ...]
     head: int
-    words: tuple[Word, ...] = field(repr=False)
+    words: tuple[Word, ...]
     arguments: tuple[Argument, ...]
 
     def values(self, name: str) -> tuple[str, ...]:
@@ -137,7 +133,7 @@ class Invocation:
 
         Args:
             edits: for the index of an argument, the words that take its place; none remove it.
-            added: words that come first, right after the program (in front of a `--`, that is).
+            added: words that come first, right after what is run (in front of a `--`, that is).
 
         Raises:
             RequestError: a line of a response file would be read as a response file itself.
@@ -178,7 +174,7 @@ def understand(command: Sequence[str], read: Callable[[str], str]) -> Invocation
     Raises:
         RequestError: a response file cannot be read.
     """
-    head = 2 if _drives_rustc(command) else 1
+    head = 2 if _drives_rustc(command) or _chooses_toolchain(command) else 1
     words = _words(command, head, read)
     return Invocation(tuple(command), head, words, tuple(_arguments(words)))
 
@@ -187,6 +183,11 @@ def _drives_rustc(command: Sequence[str]) -> bool:
     """Tell whether this is `clippy-driver /path/to/rustc ...`, which is how Cargo calls a driver."""
     first, second = (posixpath.basename(word) for word in (*command[:2], "", "")[:2])
     return first.startswith("clippy-driver") and second == "rustc"
+
+
+def _chooses_toolchain(command: Sequence[str]) -> bool:
+    """Tell whether this is `rustc +nightly ...`: rustup's proxy looks for that in the first place only."""
+    return len(command) > 1 and command[1].startswith("+")
 
 
 def _words(command: Sequence[str], head: int, read: Callable[[str], str]) -> tuple[Word, ...]:

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from headstart_wrapper.dialects.base import EarlyReady, OutputEvent, Text, place, respell
+from headstart_wrapper.dialects.base import EarlyReady, OutputEvent, Plan, Text, place, respell
+from headstart_wrapper.records import evolve
 
 # A line is kept until it ends, but no longer than this (bytes); a diagnostic of this size has not been seen.
 LINE_LIMIT = 8 * 1024 * 1024
 
 # How an object of rustc's begins, wherever in the line that is.
 _BEGINNING = re.compile(rb'\{"(?:\$message_type|message|artifact)":')
+# How any object begins.
+_OBJECT = re.compile(rb"\{")
 # How many such beginnings in one line are tried, so that a line made of them costs no more than its length.
 _ATTEMPTS = 8
 _METADATA = "metadata"
@@ -104,7 +108,10 @@ class RustcOutput:
         early: Mapping[str, str],
         spellings: tuple[tuple[str, str], ...] = (),
         directory: str = "",
+        loose: bool = False,
     ) -> None:
+        self._loose = loose
+        self._beginning = _OBJECT if loose else _BEGINNING
         self._rendered = rendered
         self._artifacts = artifacts
         self._early = early
@@ -128,21 +135,21 @@ class RustcOutput:
         return _joined(events)
 
     def _line(self, line: bytes, whole: bool, events: list[OutputEvent]) -> None:
-        begin = _BEGINNING.search(line) if whole and b"{" in line else None
+        begin = self._beginning.search(line) if whole and b"{" in line else None
         attempts = 0
         while begin is not None and attempts < _ATTEMPTS:
             attempts += 1
-            message = _message(line[begin.start() :])
+            message = _message(line[begin.start() :], loose=self._loose)
             if message is not None:
                 if begin.start():
                     events.append(Text(respell(line[: begin.start()], self._spellings)))
                 self._message(message, line[begin.start() :], events)
                 return
-            begin = _BEGINNING.search(line, begin.end())
+            begin = self._beginning.search(line, begin.end())
         events.append(Text(respell(line, self._spellings)))
 
     def _message(self, message: dict[str, Any], line: bytes, events: list[OutputEvent]) -> None:
-        artifact = message.get("artifact")
+        artifact = message.get("artifact", "" if self._loose else None)
         if isinstance(artifact, str) and isinstance(message.get("emit"), str):
             if self._artifacts:
                 events.append(Text(respell(line, self._in_json)))
@@ -157,7 +164,32 @@ class RustcOutput:
             events.append(Text(respell(text.encode(errors="replace"), self._spellings)))
 
 
-def _message(line: bytes) -> dict[str, Any] | None:
+def heard(plan: Plan, shown: str | None, early_outputs: Sequence[str]) -> Plan:
+    """Return the plan for a command whose stderr is read as rustc's, whatever program it is.
+
+    Args:
+        plan: made by its dialect.
+        shown: "json" or "rendered", the form of the diagnostics that are shown, without the artifacts; None: what the dialect
+            shows, or all that comes.
+        early_outputs: the declared ones.
+    """
+    if shown is None and plan.stderr is not None and isinstance(plan.stderr(), RustcOutput):
+        return plan
+    return evolve(
+        plan,
+        stderr=partial(
+            RustcOutput,
+            rendered=shown == "rendered",
+            artifacts=shown is None,
+            early={place(path, plan.directory): path for path in early_outputs},
+            spellings=plan.spellings,
+            directory=plan.directory,
+            loose=True,
+        ),
+    )
+
+
+def _message(line: bytes, *, loose: bool) -> dict[str, Any] | None:
     """Return one of rustc's objects; None when the line is somebody else's JSON, or none."""
     try:
         message = json.loads(line)
@@ -169,6 +201,7 @@ def _message(line: bytes) -> dict[str, Any] | None:
         "$message_type" in message
         or "artifact" in message
         or {"level", "spans", "rendered"} <= message.keys()
+        or (loose and not {"emit", "rendered"}.isdisjoint(message))
     )
     return message if known else None
 

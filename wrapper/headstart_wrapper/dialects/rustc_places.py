@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import posixpath
 
-from attrs import frozen
-
 from headstart_wrapper.dialects.rustc_command import Argument, Invocation
 from headstart_wrapper.errors import RequestError
+from headstart_wrapper.records import Record
 
 _STDOUT = "-"
 
 
-@frozen
-class Outputs:
+class Outputs(Record):
     """The outputs of a library that a command names, each as the command names it.
 
     Attributes:
@@ -63,8 +61,7 @@ def _stem(path: str) -> str:
     return posixpath.splitext(posixpath.basename(path))[0]
 
 
-@frozen
-class Staging:
+class Staging(Record):
     """A command moved to a private directory.
 
     Attributes:
