@@ -102,3 +102,30 @@ def test_one_job_starts_without(dear: str) -> None:
     # -S: what site imports in some environments is not ours.
     packages = [ROOT / "wrapper", ROOT / "worker"]
     assert subprocess.run([sys.executable, "-E", "-S", "-c", script, *packages], check=False).returncode == 0
+
+
+def test_becoming_a_compiler_imports_next_to_nothing() -> None:
+    script = (
+        "import sys, posix\nfor path in sys.argv[1:]: sys.path.append(path)\n"
+        "sys.argv[1:] = ['--', 'true']; before = set(sys.modules)\n"
+        "posix.execve = lambda *_: (print(*sorted(set(sys.modules) - before), flush=True), posix._exit(0))\n"
+        "from headstart_worker.__main__ import main; main()"
+    )
+    packages = [ROOT / "wrapper", ROOT / "worker"]
+    done = subprocess.run(
+        [sys.executable, "-E", "-S", "-c", script, *packages],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout.split() == [
+        "__future__",
+        "headstart_worker",
+        "headstart_worker.__main__",
+        "headstart_wrapper",
+        "headstart_wrapper.environment",
+        "headstart_wrapper.executables",
+        "headstart_wrapper.programs",
+        "headstart_wrapper.tail",
+    ]

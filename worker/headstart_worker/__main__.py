@@ -19,22 +19,30 @@ def main() -> None:
         sys.exit(
             "process-wrapper: only Linux is supported; this release signals process groups through its pidfds"
         )
-    from headstart_wrapper import console, tail  # noqa: PLC0415 - not to be had elsewhere
-    from headstart_wrapper.errors import HeadstartError  # noqa: PLC0415 - see the module's docstring
+    from headstart_wrapper import tail  # noqa: PLC0415 - not to be had elsewhere
 
     arguments = sys.argv[1:]
     try:
         tail.take_shortcut(arguments)
-    except HeadstartError as error:
-        console.say(str(error))
-        console.leave(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - to name what is expected costs an import; the rest is raised again
+        _tell(error)
     if _serves(arguments):
-        from headstart_worker.lifetime import main as serve  # noqa: PLC0415 - likewise
+        from headstart_worker.lifetime import main as serve  # noqa: PLC0415 - see the module's docstring
 
         serve(arguments)
-    from headstart_wrapper.command_line import main as run  # noqa: PLC0415 - likewise
+    from headstart_wrapper import command_line, console  # noqa: PLC0415 - likewise
 
-    console.leave(run(arguments))
+    console.leave(command_line.main(arguments))
+
+
+def _tell(error: Exception) -> None:
+    from headstart_wrapper import console  # noqa: PLC0415 - only when something is wrong
+    from headstart_wrapper.errors import HeadstartError  # noqa: PLC0415 - likewise
+
+    if not isinstance(error, HeadstartError):
+        raise error
+    console.say(str(error))
+    console.leave(error.exit_code)
 
 
 def _serves(arguments: list[str]) -> bool:

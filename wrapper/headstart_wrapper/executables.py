@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import posix  # os has the same, and costs a launcher half a millisecond
 
-from headstart_wrapper.errors import CommandNotExecutableError, CommandNotFoundError
-
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 """Where commands are looked for when the job's environment has no PATH; hosts start workers without one."""
 
@@ -24,6 +22,8 @@ _ELF = b"\x7fELF"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from headstart_wrapper.errors import CommandNotExecutableError, CommandNotFoundError
 
 
 def find_executable(command: str, *, cwd: str, path: str | None) -> str:
@@ -50,17 +50,13 @@ def named_executable(command: str, *, cwd: str, path: str | None) -> str:
         try:
             posix.stat(candidate)
         except PermissionError as error:
-            raise CommandNotExecutableError(
-                f"the command {_shown(command)} is in a directory that is closed to us; set its permission with chmod +x"
+            raise _not_executable(
+                command, "is in a directory that is closed to us; set its permission with chmod +x"
             ) from error
         except OSError as error:
-            raise CommandNotFoundError(
-                f"the command {_shown(command)} does not exist; is it declared as an input or tool?"
-            ) from error
+            raise _not_found(command, "does not exist; is it declared as an input or tool?") from error
         if not _is_executable(candidate):
-            raise CommandNotExecutableError(
-                f"the command {_shown(command)} is not executable; set its permission with chmod +x"
-            )
+            raise _not_executable(command, "is not executable; set its permission with chmod +x")
         return command
     search = DEFAULT_PATH if path is None else path
     forbidden = None
@@ -72,12 +68,22 @@ def named_executable(command: str, *, cwd: str, path: str | None) -> str:
         if forbidden is None and _is_file(candidate):
             forbidden = named
     if forbidden is not None:
-        raise CommandNotExecutableError(
-            f"the command {_shown(command)} is not executable; set the permission of {_shown(forbidden)} with chmod +x"
+        raise _not_executable(
+            command, f"is not executable; set the permission of {_shown(forbidden)} with chmod +x"
         )
-    raise CommandNotFoundError(
-        f"the command {_shown(command)} is not on PATH ({search}); install it or name it by its path"
-    )
+    raise _not_found(command, f"is not on PATH ({search}); install it or name it by its path")
+
+
+def _not_found(command: str, how: str) -> CommandNotFoundError:
+    from headstart_wrapper.errors import CommandNotFoundError  # noqa: PLC0415 - only when something is wrong
+
+    return CommandNotFoundError(f"the command {_shown(command)} {how}")
+
+
+def _not_executable(command: str, how: str) -> CommandNotExecutableError:
+    from headstart_wrapper.errors import CommandNotExecutableError  # noqa: PLC0415 - likewise
+
+    return CommandNotExecutableError(f"the command {_shown(command)} {how}")
 
 
 def _shown(command: str) -> str:
