@@ -147,6 +147,7 @@ def test_what_is_common_is_left_alone(words: tuple[str, ...]) -> None:
         ("--emit", "link,metadata", "lib.rs"),
         ("--emit=metadata", "--json=artifacts", "lib.rs"),
         ("--emit=metadata", "--error-format=json", "--json=diagnostic-short", "lib.rs"),
+        ("--emit=metadata", "--error-format=json", "--json=artifacts-of-tomorrow", "lib.rs"),
         ("@response",),
     ],
 )
