@@ -65,8 +65,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_both_packages_and_nothing_else_at_its_top(names: set[str]) -> None:
     tops = {name.partition("/")[0] for name in names}
-    (metadata,) = tops - {"headstart_worker", "headstart_wrapper"}
+    data, metadata = sorted(tops - {"headstart_worker", "headstart_wrapper"})
     assert re.fullmatch(r"headstart-[\d.]+\.dist-info", metadata)
+    assert {name for name in names if name.startswith(data)} == {
+        f"{data}/data/share/man/man1/process-wrapper.1"
+    }
     assert tops >= {"headstart_worker", "headstart_wrapper"}
 
 
@@ -128,6 +131,21 @@ def test_the_installed_programs_tell_their_version_and_their_use(
     told = run([installed / "headstart", "--help"], tmp_path)
     assert told.returncode == 0
     assert told.stdout.startswith("usage: headstart ")
+
+
+def test_the_manual_page_is_installed_and_the_one_of_this_tree(installed: Path) -> None:
+    page = installed.parent / "share" / "man" / "man1" / "process-wrapper.1"
+    assert page.read_bytes() == (ROOT / "wrapper" / "process-wrapper.1").read_bytes()
+
+
+def test_a_launcher_of_the_installed_wheel_needs_nothing_of_this_tree(
+    installed: Path, tmp_path: Path
+) -> None:
+    launcher = tmp_path / "process-wrapper"
+    assert run([installed / "headstart", "launcher", launcher], tmp_path).returncode == 0
+    assert str(ROOT) not in launcher.read_text()
+    done = run([launcher, "--stats=s.json", "--", "sh", "-c", "echo out; exit 7"], tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "")
 
 
 def test_generated_code_imports_under_the_installed_protobuf_without_a_warning(
