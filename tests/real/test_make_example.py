@@ -249,7 +249,8 @@ async def test_I3_an_interrupted_build_leaves_no_compiler_and_goes_on_later(
     os.killpg(make.pid, signal.SIGINT)
     with trio.fail_after(PATIENCE):
         await make.wait()
-    assert make.returncode == -signal.SIGINT
+    # make dies of it; or fails, when it hears of a recipe's death first.
+    assert make.returncode in {-signal.SIGINT, 2}
     assert not (project.root / "build/libwords.rlib").exists()
     told = (project.root / "build/libwords.rmeta").stat()
     project.words.clear()
