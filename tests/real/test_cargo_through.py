@@ -35,6 +35,9 @@ NO_DEBUG_INFO = {"CARGO_PROFILE_DEV_DEBUG": "0"}
 ONLY_EXEC = '#!/bin/sh\nexec "$@"\n'
 _OF_CARGO = re.compile(r"^\.rustc_info\.json$|/\.fingerprint/[^/]*/dep-[^/]*$")
 """What two builds of Cargo's need not have in common."""
+_WAITED = re.compile(r"^ *Blocking waiting for file lock .*\n", re.MULTILINE)
+"""What Cargo says when another one runs at the same time, as other tests' do."""
+
 _FINISHED = re.compile(r"in \d+\.\d+s$", re.MULTILINE)
 """The time that Cargo says a build took, the only thing in its messages that is of the day."""
 
@@ -71,7 +74,9 @@ class Project:
         built = Built(
             done.returncode,
             done.stdout,
-            "".join(sorted(_FINISHED.sub("in some time", done.stderr).splitlines(keepends=True))),
+            "".join(
+                sorted(_FINISHED.sub("in some time", _WAITED.sub("", done.stderr)).splitlines(keepends=True))
+            ),
             files(target, lambda name: not _OF_CARGO.search(name)),
             info.read_text() if info.exists() else "",
         )

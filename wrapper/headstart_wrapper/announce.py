@@ -93,6 +93,10 @@ class Announcer:
         if self._command is not None:
             self._command.signal(number)
 
+    def hold_signals(self) -> None:
+        """The job has ended, and with it what took signals until now: those that end wait until our own waits take them."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+
     def finished(self, outcome: Outcome) -> Outcome:
         """Waits for all who were told, after the job's end; the outcome with what became of that.
 
@@ -155,6 +159,7 @@ class Announcer:
     def _wait(self) -> bool:
         """Waits for readers and the command; False when a signal ended that."""
         with _handling(self.interrupt):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
             while (self._unread or self._command) and self._ended_by is None:
                 poll = select.poll()
                 poll.register(self._wake, select.POLLIN)

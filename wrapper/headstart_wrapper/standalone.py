@@ -111,6 +111,8 @@ def _run(
             say(f"stays beside the compiler: {reason or 'its output is made readable'}")
         with control, _terminable(run, gracefully=job.graceful_sigterm) as came:
             outcome = _relay(run, cwd, announcer)
+            if announcer is not None:
+                announcer.hold_signals()
         if came and not outcome.timed_out:
             outcome = evolve(outcome, exit_code=128 + signal.SIGTERM, signal=signal.SIGTERM)
             if announcer is not None:
