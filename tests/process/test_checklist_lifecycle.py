@@ -91,9 +91,14 @@ async def test_C57_the_flag_may_stand_anywhere_and_others_that_we_do_not_know_ma
     ]
 
 
-def test_C57_a_word_of_the_command_is_not_the_flag() -> None:
+@pytest.mark.parametrize("options", [("--",), (), ("--stay", "--"), ("--stay",)])
+def test_C57_a_word_of_the_command_is_not_the_flag(options: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [*WRAPPER, "--", "echo", "--persistent_worker"], capture_output=True, check=True, timeout=60
+        [*WRAPPER, *options, "echo", "--persistent_worker"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout == b"--persistent_worker\n"
 
