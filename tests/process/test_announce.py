@@ -155,6 +155,18 @@ def test_a_failure_after_the_early_outputs_is_the_jobs_and_not_told(tmp_path: Pa
         assert (tmp_path / "told").read_text() == "0\n"
 
 
+def test_a_job_that_told_nothing_can_be_ended_while_its_statistics_have_no_reader(
+    tmp_path: Path, pipe: tuple[int, int]
+) -> None:
+    os.mkfifo(tmp_path / "stats")
+    options = (EARLY, f"--early-fd={pipe[1]}", "--stats=stats")
+    with running(*options, *sh("exit 4"), cwd=tmp_path, give=pipe[1:]) as process:
+        os.close(pipe[1])
+        until_it_waits(process.pid, where="wait_for_partner")  # fifo(7)
+        process.terminate()
+        assert process.wait(PATIENCE) == -signal.SIGTERM
+
+
 def test_a_reader_that_is_gone_costs_nothing(tmp_path: Path, pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     os.close(reader)
@@ -244,10 +256,10 @@ async def test_a_signal_ends_the_wait_for_a_reader(
     assert f"--early-fifo=told had no reader when {number.name} came" in said.decode()
 
 
-def until_it_waits(pid: int, *, threads: int = 1) -> None:
+def until_it_waits(pid: int, *, threads: int = 1, where: str = "poll") -> None:
     """Returns when a wrapper waits with its first thread, and has that many: one more for a reader. Only the kernel tells."""
     tasks = Path(f"/proc/{pid}/task")
-    while len(list(tasks.iterdir())) < threads or "poll" not in (tasks / str(pid) / "wchan").read_text():
+    while len(list(tasks.iterdir())) < threads or where not in (tasks / str(pid) / "wchan").read_text():
         os.sched_yield()
 
 

@@ -97,6 +97,9 @@ class Announcer:
         """The job has ended, and with it what took signals until now: those that end wait until our own waits take them."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
 
+    def _release_signals(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+
     def finished(self, outcome: Outcome) -> Outcome:
         """Waits for all who were told, after the job's end; the outcome with what became of that.
 
@@ -104,6 +107,7 @@ class Announcer:
             outcome: of the job. When it was ended by force, so is the command.
         """
         if not self.told:
+            self._release_signals()  # nothing is waited for before the line, and a statistics file may have no reader
             return outcome
         if outcome.signal is not None or outcome.timed_out:
             self._end_command(tell=True)
@@ -159,7 +163,7 @@ class Announcer:
     def _wait(self) -> bool:
         """Waits for readers and the command; False when a signal ended that."""
         with _handling(self.interrupt):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
+            self._release_signals()
             while (self._unread or self._command) and self._ended_by is None:
                 poll = select.poll()
                 poll.register(self._wake, select.POLLIN)
