@@ -29,7 +29,6 @@ from headstart_worker.tracing import TraceFile
 from headstart_wrapper import after_success, stats_file
 from headstart_wrapper.errors import HeadstartError, RequestError
 from headstart_wrapper.job import Outcome
-from headstart_wrapper.records import evolve
 from headstart_wrapper.text import message_line
 
 
@@ -230,7 +229,7 @@ def _after_success(prepared: Prepared, outcome: Outcome) -> Outcome:
     try:
         after_success.see_to(prepared.job, root=prepared.root)
     except RequestError as error:
-        return evolve(outcome, exit_code=error.exit_code, message=str(error))
+        return outcome.spoiled(error.exit_code, str(error))
     return outcome
 
 

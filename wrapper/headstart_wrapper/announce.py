@@ -115,12 +115,9 @@ class Announcer:
         problems, self._problems = self._problems, []
         if not problems:
             return outcome
-        changed = evolve(outcome, message="; ".join(filter(None, (outcome.message, *problems))))
-        if outcome.exit_code:
-            return changed
-        if not all_done and self._ended_by is not None:
-            return evolve(changed, exit_code=128 + self._ended_by, signal=self._ended_by)
-        return evolve(changed, exit_code=125)
+        if not all_done and self._ended_by is not None and not outcome.exit_code:
+            return evolve(outcome, signal=self._ended_by).spoiled(128 + self._ended_by, *problems)
+        return outcome.spoiled(RequestError.exit_code, *problems)
 
     def failed(self, exit_code: int) -> Sequence[str]:
         """The job has ended with its early outputs incomplete: tells that, waits for those who are told.

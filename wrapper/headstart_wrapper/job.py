@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from headstart_wrapper.records import Record
+from headstart_wrapper.records import Record, evolve
 
 DEFAULT_KILL_DELAY = 0.5
 """Seconds between TERM and KILL: long enough for a compiler to remove its temporary files, short for a person."""
@@ -169,3 +169,8 @@ class Outcome(Record, kw_only=True):
     early: float | None = None
     message: str = ""
     usage: Usage = Usage()
+
+    def spoiled(self, exit_code: int, *messages: str) -> Outcome:
+        """The same, but for what went wrong after it: that is said too, and a success is none; a failure stays what it was."""
+        said = "; ".join(filter(None, (self.message, *messages)))
+        return evolve(self, exit_code=self.exit_code or exit_code, message=said)

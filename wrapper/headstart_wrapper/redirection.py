@@ -48,6 +48,12 @@ def opened(job: Job, *, cwd: str) -> dict[int, int]:
     return found
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of it, however little is taken at once; raises OSError."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
 def write(files: dict[int, int], stream: int, data: bytes) -> None:
     """Writes all of it.
 
@@ -55,8 +61,7 @@ def write(files: dict[int, int], stream: int, data: bytes) -> None:
         MachineError: it cannot be written.
     """
     try:
-        while data:
-            data = data[os.write(files[stream], data) :]
+        write_all(files[stream], data)
     except OSError as error:
         raise MachineError(f"the file of {_OPTIONS[stream]} cannot be written: {error.strerror}") from error
 

@@ -18,6 +18,7 @@ from headstart_wrapper.errors import HeadstartError, MachineError, files_are_in_
 from headstart_wrapper.job import Job, Outcome, Phase
 from headstart_wrapper.process_group import DirectSpawner
 from headstart_wrapper.records import evolve
+from headstart_wrapper.redirection import write_all
 from headstart_wrapper.run import Early, Ended, Run
 from headstart_wrapper.streams import Text
 from headstart_wrapper.terminal import JobControl
@@ -128,7 +129,7 @@ def _succeeded(run: Run, outcome: Outcome, cwd: str, announcer: Announcer | None
 
             after_success.see_to(run.job, root=cwd)
     except HeadstartError as error:
-        return evolve(outcome, exit_code=error.exit_code, message=str(error))
+        return outcome.spoiled(error.exit_code, str(error))
     if announcer is not None:
         announcer.complete(cwd=cwd, env=run.environment)
     return outcome
@@ -185,10 +186,8 @@ def _relay(run: Run, cwd: str, announcer: Announcer | None) -> Outcome:
 
 
 def _write(text: Text, run: Run) -> None:
-    data = text.data
     try:
-        while data:
-            data = data[os.write(text.stream, data) :]
+        write_all(text.stream, text.data)
     except BrokenPipeError:
         # Whoever read our output is gone; what the job writes itself would end it in the same way.
         run.forward(signal.SIGPIPE)

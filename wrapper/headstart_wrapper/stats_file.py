@@ -12,7 +12,7 @@ import stat
 import time
 
 from headstart_wrapper.errors import RequestError
-from headstart_wrapper.records import evolve
+from headstart_wrapper.redirection import write_all
 
 TYPE_CHECKING = False  # what type checkers take for typing's own
 
@@ -42,8 +42,7 @@ def record(job: Job, outcome: Outcome, directory: str | None = None) -> Outcome:
     try:
         write(job, outcome, directory)
     except RequestError as error:
-        message = "; ".join(filter(None, (outcome.message, str(error))))
-        return evolve(outcome, exit_code=outcome.exit_code or error.exit_code, message=message)
+        return outcome.spoiled(error.exit_code, str(error))
     return outcome
 
 
@@ -67,7 +66,7 @@ def write(job: Job, outcome: Outcome, directory: str | None = None) -> None:
     data, suffix = _data(job, outcome)
     try:
         if descriptor is not None:
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
         elif path.endswith("/") or os.path.isdir(path):  # noqa: PTH112 - without pathlib
             os.makedirs(path, exist_ok=True)  # noqa: PTH103 - without pathlib
             began = outcome.usage.started_at or time.time()
@@ -122,7 +121,7 @@ def _put(path: str, data: bytes) -> None:
             return
     descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
     finally:
         os.close(descriptor)
 
@@ -135,7 +134,7 @@ def _replace(path: str, data: bytes, *, mode: int | None) -> None:
         try:
             if mode is not None:
                 os.fchmod(descriptor, mode)
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)  # noqa: PTH105 - without pathlib
@@ -143,8 +142,3 @@ def _replace(path: str, data: bytes, *, mode: int | None) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108 - without pathlib
         raise
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
