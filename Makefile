@@ -35,8 +35,10 @@ lint: ## types, style, layers, generated code, documents, shell, Starlark
 	@.ci/setup test
 	.ci/lint
 
-bench: ## measure: spawning, requests, start-up, and builds with and without the wrapper (ten minutes)
+bench: ## measure: spawning, requests, start-up, and builds with and without the wrapper, with and without sandboxes (twenty minutes)
 	@.ci/setup test
 	$(PYTHON) benchmarks/spine.py
 	$(PYTHON) benchmarks/launchers.py
 	$(PYTHON) benchmarks/builds.py
+	$(PYTHON) benchmarks/sandboxes.py
+	$(PYTHON) benchmarks/checks.py

@@ -44,10 +44,22 @@ requests that one process may have at once.
 **A new version of the worker.** Bazel restarts a worker whose own files changed when the worker is given out or taken back; a process that
 serves many requests at once is not taken back while any of them runs, and can go on with old code (bazelbuild/bazel issue 29447). With
 `exit_when_changed = True` the worker itself notices it, from the digests that requests carry, and ends when nothing is left to do.
+
+**Checking declarations.** `--@headstart//bazel:check=audit` tells of every compile what it read and wrote beyond its declaration, from
+dependency files and outputs, which costs next to nothing; `=trace` looks at every file that is opened, with strace, and also sees what
+procedural macros read, names that were looked for in vain, and directories that were listed. Bazel shows it as the compile's output.
+`=enforce` has the kernel refuse what is undeclared, which fails the compile and names the file; `=strict` hides it.
+Outputs are the same bytes; actions that were built without a check run again.
 """
 
-# For the attributes of a rule: the tool that runs its compiles.
+load("//bazel/private:check.bzl", "CheckInfo")
+
+# For the attributes of a rule: the tool that runs its compiles, and the flag that has them checked.
 WORKER_ATTRIBUTE = {
+    "_headstart_check": attr.label(
+        default = Label("//bazel:check"),
+        providers = [CheckInfo],
+    ),
     "_headstart_worker": attr.label(
         cfg = "exec",
         default = Label("//bazel:process-wrapper"),
@@ -180,6 +192,12 @@ def compile_action(
         format_each = "--env=%s",
     )
     request.add("--encoding-check=é")  # Bazel 4 encodes twice what it read from BUILD files: undone
+    if hasattr(ctx.attr, "_headstart_check"):
+        check = ctx.attr._headstart_check[CheckInfo].options
+        request.add_all(check)
+        if check:
+            # Outside of a worker nobody else tells process-wrapper what is declared.
+            request.add_all(inputs, format_each = "--input=%s")
     request.add_all(options)
     if phase:
         request.add("--phase=" + phase)

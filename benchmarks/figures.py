@@ -191,6 +191,60 @@ def builds_table() -> str:
     )
 
 
+def sandboxes_table() -> str:
+    """Builds in multiplex sandboxes and without, and what staging takes."""
+    data = _results("sandboxes")
+    rows = []
+    for way in dict.fromkeys(one["way"] for one in data["builds"]):
+        builds = [one for one in data["builds"] if one["way"] == way]
+        last = builds[-1]
+        staged = (
+            f"{statistics.median(one['staging_seconds'] for one in builds):.2f} s for {last['staged']} jobs"
+        )
+        rows.append(
+            (
+                way,
+                _range(builds, "wall"),
+                _range(builds, "cpu"),
+                staged if last["staged"] else "none",
+                f"{last['joins']}",
+            )
+        )
+    head = ("mode worker", "wall, median (range)", "CPU, worker and compilers", "staging, together", "joins")
+    loads = data["loads"]
+    return (
+        _table(head, rows)
+        + _sentences(data["verdicts"])
+        + _conditions(data, f"load average {min(loads):.1f} to {max(loads):.1f}, these builds included")
+    )
+
+
+def checks_table() -> str:
+    """What each mode of --sandbox costs one compile."""
+    data = _results("checks")
+    rows = []
+    for name, modes in data["compiles"].items():
+        for mode, told in modes.items():
+            ratio = told["cpu_ratio"]
+            rows.append(
+                (
+                    f"{name}: {mode}",
+                    f"{statistics.median(told['compiler_seconds']):.3f} s",
+                    f"{told['worker_seconds_mean'] * 1e3:.0f} ms",
+                    f"{ratio['median']:.3f} ({ratio['min']:.3f} to {ratio['max']:.3f})",
+                    f"{told['wall_ratio_median']:.3f}",
+                )
+            )
+    head = (
+        "compile",
+        "CPU of the compiler",
+        "CPU of the worker",
+        "CPU, times unchecked",
+        "wall, times unchecked",
+    )
+    return _table(head, rows) + _sentences(data["verdict"]) + _note(data)
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "standalone-table": standalone_table,
     "launchers-table": launchers_table,
@@ -198,6 +252,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "worker-table": worker_table,
     "spawner-table": spawner_table,
     "modes-table": modes_table,
+    "sandboxes-table": sandboxes_table,
+    "checks-table": checks_table,
 }
 
 

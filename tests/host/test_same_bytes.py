@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +13,11 @@ from attrs import frozen
 
 from headstart_worker import timeline
 from headstart_worker.cargo.commands import Mode, outputs, request_lines
-from headstart_worker.cargo.importer import import_cargo
 from headstart_worker.cargo.units import Unit, Units
 from headstart_worker.testing import FakeHost, build
-from host.bazel_workspace import HEADSTART, BazelWorkspace, bazel_workspace
+from host import search_example
+from host.bazel_workspace import BazelWorkspace, bazel_workspace
+from host.search_example import hashed
 
 pytestmark = [
     pytest.mark.bazel,
@@ -27,8 +26,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("bazel") is None, reason="there is no bazel on PATH"),
     pytest.mark.skipif(shutil.which("cargo") is None, reason="there is no cargo on PATH"),
 ]
-
-SEARCH = HEADSTART / "examples" / "search"
 
 JOBS = 2
 """Compilers at once, in every way of building."""
@@ -65,14 +62,10 @@ class Made:
 
 @pytest.fixture(scope="module")
 def imported() -> Iterator[Imported]:
-    if subprocess.run(
-        ["cargo", "fetch", "--locked"], cwd=SEARCH, capture_output=True, check=False
-    ).returncode:
-        pytest.skip("the registry cannot be reached")
     units: list[Units] = []
 
     def write(root: Path, headstart: Path) -> None:
-        units.append(import_cargo(SEARCH, root, headstart=str(headstart), progress=lambda _line: None))
+        units.append(search_example.imported(root, headstart))
 
     with bazel_workspace(write=write) as workspace:
         yield Imported(workspace, units[0])
@@ -164,16 +157,6 @@ def with_standalone_processes(imported: Imported) -> Made:
 
     trio.run(run)
     return Made(hashed(units, root / outroot))
-
-
-def hashed(units: Units, outroot: Path) -> dict[str, str]:
-    found = {}
-    for unit in units:
-        made = outputs(unit, "")
-        for path in (made.code, made.metadata):
-            if path is not None:
-                found[path] = hashlib.sha256((outroot / path).read_bytes()).hexdigest()
-    return found
 
 
 def test_the_graph_has_every_kind_of_output(imported: Imported, made: Builds) -> None:

@@ -31,7 +31,7 @@ from headstart_wrapper.jobserver import Jobserver
 from headstart_wrapper.process_group import DirectSpawner, Guard, ProcessGroup
 from headstart_wrapper.spawner import GUARD
 from process.support import PATIENCE, Fifo, children, gone, sh
-from survivors import descriptors, is_alive
+from survivors import await_exit, descriptors, is_alive
 
 Worker = Callable[..., FakeHost]
 MakeFifo = Callable[[str], Fifo]
@@ -157,6 +157,20 @@ async def test_I3_the_helper_ends_a_killed_workers_jobs_when_they_have_no_guard(
         found = [await pids.pid() for _ in range(4)]
         host.kill()
         await all_gone(*found)
+
+
+def test_I3_a_guard_that_is_set_too_late_ends_the_job_all_the_same() -> None:
+    guard = Guard()
+    guard.close()
+    descriptors = (guard.reader, guard.reader, guard.reader, guard.reader)
+    pid = spawner_module.start_leader(["sleep", "99"], "/bin/sleep", {}, descriptors)
+    os.close(guard.reader)
+    try:
+        assert await_exit([pid], PATIENCE)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
 
 
 async def test_I3_the_guard_ends_a_killed_standalone_wrappers_job(fifo: MakeFifo) -> None:

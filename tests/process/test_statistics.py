@@ -155,6 +155,7 @@ def test_a_job_that_never_started_says_so(tmp_path: Path, command: str, code: in
         "cancelled",
         "stopped_early",
         "message",
+        "sandbox_findings",
     }
 
 

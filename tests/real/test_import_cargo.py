@@ -14,6 +14,7 @@ import pytest
 from headstart_worker.cargo.commands import Mode, Phase, outputs, request_inputs, request_lines
 from headstart_worker.cargo.importer import import_cargo, main
 from headstart_worker.cargo.units import BINARY, BUILD_SCRIPT, LIBRARY, PROC_MACRO, Units, decode
+from real.audited import assert_audited
 
 pytestmark = [
     pytest.mark.rustc,
@@ -43,6 +44,7 @@ def replay(workspace: Path, units: Units, mode: Mode, place: Path) -> dict[str, 
             (root / path).parent.mkdir(parents=True, exist_ok=True)
         lines = request_lines(unit, units, mode=mode, phase=phase, outroot=OUTROOT, rustc=units.rustc)
         run(lines, root)
+        assert_audited(root, unit, inputs, made)
         for path in made.all:
             (place / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).rename(place / path)
@@ -234,6 +236,14 @@ def test_search_declares_only_what_it_has(search: tuple[Path, Units]) -> None:
         for path in (unit.root, *unit.inputs):
             assert (out / path).is_file(), unit.name
         assert (out / unit.directory / "BUILD.bazel").is_file()
+
+
+def test_crates_of_search_read_what_they_declare(search: tuple[Path, Units], tmp_path: Path) -> None:
+    out, units = search
+    http = next(unit for unit in units if unit.package == "http")
+    names = {http.name, *(unit.name for unit in units.needed(http))}
+    few = Units(units.compiler, units.rustc, tuple(unit for unit in units if unit.name in names))
+    assert len(replay(out, few, "none", tmp_path / "few")) == 2 * len(names)
 
 
 def test_search_is_free_of_the_machine(search: tuple[Path, Units]) -> None:

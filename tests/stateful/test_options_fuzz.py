@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from headstart_wrapper.errors import HeadstartError, RequestError
 from headstart_wrapper.job import Job, Phase
 from headstart_wrapper.option_table import ALIASES, OPTIONS, SHORT
-from headstart_wrapper.options import arity, check, parse, weaker_sandbox
+from headstart_wrapper.options import arity, check, parse
 from headstart_wrapper.params_files import expand
 from headstart_wrapper.records import fields_of
 from headstart_wrapper.variables import from_variables
@@ -110,7 +110,6 @@ def test_any_command_line_is_a_job_or_one_sentence() -> None:
         # What is the command's is the command's last words, as they are, and nothing is missing.
         assert tuple(words[len(words) - len(job.command) :]) == job.command or options.encoding_check
         assert all(isinstance(word, str) for word in job.command)
-        weaker_sandbox(options)
 
     try_one()
     progress.at(done, last=True)

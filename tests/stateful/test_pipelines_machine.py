@@ -65,6 +65,7 @@ class Compiler:
     fingerprint: str | None
     after: tuple[JobId, ...]
     outputs: set[str] = Factory(set)
+    moved: bool = False  # it needs its home no longer
     started: bool = False
     early: bool = False
     over: bool = False
@@ -178,6 +179,15 @@ class PipelinesMachine(RuleBasedStateMachine):
         if known is None or known.answered:
             assert self.room.cancel(Claim(claim)) == []
 
+    @precondition(lambda self: self._movable())
+    @rule(data=st.data())
+    def move_out(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self._movable()))
+        self.jobs[number].moved = True
+        actions = self.room.moved_out(number)
+        assert all(isinstance(action, AnswerCancelled) for action in actions)
+        self._perform(actions)
+
     @precondition(lambda self: self._startable())
     @rule(data=st.data())
     def start(self, data: st.DataObject) -> None:
@@ -223,6 +233,14 @@ class PipelinesMachine(RuleBasedStateMachine):
     def _startable(self) -> list[JobId]:
         return [n for n, job in self.jobs.items() if not job.started and not job.killed and self._first(job)]
 
+    def _movable(self) -> list[JobId]:
+        """One that is killed meanwhile has been moved half, and goes on to the end of that."""
+        return [
+            n
+            for n, job in self.jobs.items()
+            if not (job.moved or job.started or job.over) and self._first(job)
+        ]
+
     def _withdrawable(self) -> list[JobId]:
         return [
             n
@@ -249,7 +267,7 @@ class PipelinesMachine(RuleBasedStateMachine):
         ]
 
     def _home(self, number: JobId) -> bool:
-        return any(r.home for r in self.requests.values() if r.job == number)
+        return not self.jobs[number].moved and any(r.home for r in self.requests.values() if r.job == number)
 
     def _end(self, number: JobId, *, ok: bool) -> None:
         job = self.jobs[number]
@@ -297,7 +315,7 @@ class PipelinesMachine(RuleBasedStateMachine):
         assert request.told is None, "I1: told twice"
         job = self.jobs[request.job]
         assert not job.forgotten
-        if request.home:
+        if request.home and not job.moved:
             assert job.over, "I8: its directory is still used"
         match action:
             case AnswerEarly(_, number):
@@ -329,6 +347,13 @@ class PipelinesMachine(RuleBasedStateMachine):
     def I1_whoever_waited_for_a_job_that_is_over_was_told(self) -> None:
         for request in self.requests.values():
             assert request.told is not None or not self.jobs[request.job].over
+
+    @invariant()
+    def a_cancel_waits_for_an_end_or_for_moving_out_and_for_nothing_else(self) -> None:
+        for request in self.requests.values():
+            job = self.jobs[request.job]
+            if request.was_cancelled and request.told is None:
+                assert job.unwanted or (request.home and not job.moved)
 
     @invariant()
     def I5_two_compilers_that_run_never_write_one_output(self) -> None:
@@ -578,3 +603,26 @@ def test_I5_of_outputs_that_nobody_owns_any_more_so_many_are_remembered(
             room.answered(Claim(claim))
     remembered = {claim for claim in range(10, 16) if room.overtaken(Claim(1), {f"out{claim}"})}
     assert remembered == {10, 14, 15}
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_I8_the_cancel_of_a_home_waits_until_its_job_has_moved_out_and_no_longer(*, before: bool) -> None:
+    room = Pipelines()
+    job, _ = room.request(Claim(1), Want.EARLY, "a1", {"a.rmeta"}, home=True)
+    room.request(Claim(2), Want.FULL, "a1", {"a.rmeta", "a.rlib"}, home=True)
+    if before:
+        assert room.cancel(Claim(1)) == []
+        assert room.moved_out(job) == [AnswerCancelled(Claim(1))]
+    else:
+        assert room.moved_out(job) == []
+        assert room.cancel(Claim(1)) == [AnswerCancelled(Claim(1))]
+    room.started(job)
+    assert room.ended(job, ok=True) == [AnswerEnd(Claim(2), job)]
+
+
+def test_I2_the_cancel_of_a_home_whose_job_is_wanted_by_nobody_waits_for_its_end() -> None:
+    room = Pipelines()
+    job, _ = room.request(Claim(1), Want.EARLY, "a1", {"a.rmeta"}, home=True)
+    assert room.cancel(Claim(1)) == [Kill(job)]
+    assert room.moved_out(job) == []
+    assert AnswerCancelled(Claim(1)) in room.ended(job, ok=False)

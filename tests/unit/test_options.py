@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from headstart_wrapper.errors import RequestError
-from headstart_wrapper.job import Job
+from headstart_wrapper.job import Job, Sandbox
 from headstart_wrapper.option_table import Option
-from headstart_wrapper.options import Options, check, parse, weaker_sandbox
+from headstart_wrapper.options import Options, check, parse
 from option_examples import ALL, BAD, EXAMPLES, misuses, names_of, words
 
 
@@ -199,7 +199,11 @@ EARLY = "--early-output=x"
         (["--stats=x", "--stdout=x"], "--stdout and --stats name one file, x"),
         (["--stderr=a\nb", "--touch-file=a\nb"], r"--stderr and --touch-file name one file, a\\nb"),
         (["--copy-output", "a", "b", "--output-file=b"], "--output-file and --copy-output name one file, b"),
-        (["--sandbox=enforce"], "--sandbox=enforce is not available .*--sandbox-unavailable=warn"),
+        (
+            ["--sandbox=enforce", "--trace-files"],
+            "--trace-files goes with --sandbox=audit, .* --sandbox=enforce",
+        ),
+        (["--sandbox=off", "--trace-files"], "--trace-files goes with --sandbox=audit, .* --sandbox=off"),
     ],
 )
 def test_what_contradicts_itself_is_refused(arguments: list[str], said: str) -> None:
@@ -227,11 +231,23 @@ def test_a_job_has_a_command() -> None:
     assert check(parse(["--", "cc"])) == Job(command=("cc",))
 
 
-def test_I11_a_weaker_sandbox_is_said() -> None:
-    asked = parse(["--sandbox=strict", "--sandbox-unavailable=warn", "--", "cc"])
-    assert check(asked).command == ("cc",)
-    assert "--sandbox=strict" in (weaker_sandbox(asked) or "")
-    assert weaker_sandbox(parse(["--", "cc"])) is None
+@pytest.mark.parametrize(
+    ("arguments", "check_"),
+    [
+        ([], None),
+        (["--sandbox=off"], Sandbox.OFF),
+        (["--sandbox=strict"], Sandbox.STRICT),
+        (["--trace-files"], Sandbox.AUDIT),
+        (["--sandbox-unused"], Sandbox.AUDIT),
+        (["--sandbox-audit=error"], Sandbox.AUDIT),
+        (["--sandbox-audit=error", "--sandbox=enforce"], Sandbox.ENFORCE),
+        (["--sandbox-allow=/opt"], None),
+    ],
+)
+def test_what_only_an_audit_can_do_asks_for_one(arguments: list[str], check_: Sandbox | None) -> None:
+    job = check(parse([*arguments, "--", "cc"]))
+    assert job.check == check_
+    assert job.is_checked == (check_ not in {None, Sandbox.OFF})
 
 
 def test_I11_a_misspelled_sandbox_is_never_left_out() -> None:

@@ -16,8 +16,9 @@ from attrs import Factory, define
 
 from headstart_worker.faults import ENDS_OF_EVERYTHING, bug_report
 from headstart_worker.memory import Kind
+from headstart_worker.messages import Input
 from headstart_worker.notes import Notes
-from headstart_wrapper.errors import HeadstartError, files_are_in_the_way
+from headstart_wrapper.errors import HeadstartError, MachineError, files_are_in_the_way
 from headstart_wrapper.job import Outcome
 from headstart_wrapper.run import Early, Ended, Run
 from headstart_wrapper.streams import Text
@@ -36,7 +37,10 @@ class Job:
         early_text: output until the early outputs were complete; None until then.
         text: the rest of its output.
         outcome: how it ended.
+        is_spoiled: it failed after its early outputs were told, and its inputs were not all there any more.
         notes: of the request that it was made for.
+        root: the private root in which it runs, and what is to be in there; None: it runs where its request's files are.
+        given: where these are.
         holds_early: early requests are answered at the end only.
         after: it may start only then; None: at once.
         gone: set when no process of it is left, and nobody is being answered from it.
@@ -46,10 +50,13 @@ class Job:
     name: str
     stage: Path
     notes: Notes
+    root: tuple[str, tuple[Input, ...]] | None
+    given: str
     holds_early: bool
     after: trio.Event | None = None
     early_text: str | None = None
     text: str = ""
+    is_spoiled: bool = False
     outcome: Outcome = Factory(lambda: Outcome(exit_code=0))
     gone: trio.Event = Factory(trio.Event)
     admitted: trio.Event = Factory(trio.Event)
@@ -79,25 +86,44 @@ def run(job: Job, early: Callable[[str], None]) -> tuple[Outcome, str]:
         job: what to run.
         early: is given the text until the early outputs were complete, when they are.
     """
-    text = BoundedText()
-    try:
+    text = [BoundedText()]
+
+    def compile_it() -> Outcome:
         # Closed here: an exception would hold the generator, and the processes that it ends when it is closed.
         with contextlib.closing(job.run.events()) as events:
             for event in events:
                 match event:
                     case Text():
-                        text.append(event.data)
+                        text[-1].append(event.data)
                     case Early():
-                        early(text.result())
-                        text = BoundedText()
+                        early(text[-1].result())
+                        text.append(BoundedText())
                     case Ended():
-                        return event.outcome, text.result()
-        raise AssertionError("a run ends with Ended")  # noqa: TRY301 - a defect like any other, told below
+                        return event.outcome
+        raise AssertionError("a run ends with Ended")
+
+    outcome = outcome_of(compile_it)
+    job.is_spoiled = outcome.exit_code != 0 and job.early_text is not None and job.run.has_lost_inputs()
+    return outcome, text[-1].result()
+
+
+def outcome_of(act: Callable[[], Outcome]) -> Outcome:
+    """What an act for one job comes to, whatever happens: its outcome, or the one that says what went wrong."""
+    try:
+        return act()
     except HeadstartError as error:
-        return Outcome(exit_code=error.exit_code, message=str(error)), text.result()
+        return Outcome(exit_code=error.exit_code, message=str(error))
     except OSError as error:
-        return Outcome(exit_code=125, message=files_are_in_the_way(error)), text.result()
+        return Outcome(exit_code=125, message=files_are_in_the_way(error))
     except ENDS_OF_EVERYTHING:
         raise
     except BaseException:  # noqa: BLE001 - a bug of ours costs one job, not the worker
-        return Outcome(exit_code=125, message=bug_report()), text.result()
+        return Outcome(exit_code=125, message=bug_report())
+
+
+def no_thread(error: RuntimeError) -> Outcome:
+    """What a job comes to that there was no thread for."""
+    return Outcome(
+        exit_code=MachineError.exit_code,
+        message=f"the job could not be run: {error}; raise the limit of processes, or lower --jobs",
+    )

@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import final
 
 import trio
+from attrs import asdict
 
-from headstart_worker.compilation import Job, run
+from headstart_worker.compilation import Job, no_thread, outcome_of, run
+from headstart_worker.directories import remove
 from headstart_worker.faults import fatal
 from headstart_worker.idle import Activity
 from headstart_worker.ledger import Claim
 from headstart_worker.memory import Memory
+from headstart_worker.messages import Input
 from headstart_worker.pipeline_states import Action, Forget, JobId, Kill, Start, Want
 from headstart_worker.pipelines import Pipelines
+from headstart_worker.roots import Roots
 from headstart_worker.slots import Slots
 from headstart_worker.trace import REQUESTS_TRACK
 from headstart_worker.tracing import TraceFile
-from headstart_wrapper.errors import MachineError
 from headstart_wrapper.job import Outcome
 from headstart_wrapper.jobserver import Jobserver
 from headstart_wrapper.option_values import Size
@@ -49,6 +50,7 @@ class Jobs:
         capacity: int,
         jobserver: Jobserver,
         trace: TraceFile,
+        roots: Roots,
         memory: Size | None = None,
     ) -> None:
         """Nothing runs.
@@ -58,6 +60,7 @@ class Jobs:
             capacity: compilers that may run at once.
             jobserver: the tokens that they share.
             trace: where to tell what happens.
+            roots: where sandboxed jobs run.
             memory: the budget of all compilers together; None: there is none.
         """
         self.pipelines = Pipelines()
@@ -69,6 +72,7 @@ class Jobs:
         self._token_turn = trio.Lock()
         self._token_wait = trio.CancelScope()
         self._trace = trace
+        self._roots = roots
         self._jobs: dict[JobId, Job] = {}
         self._answers: dict[Claim, trio.MemorySendChannel[Action]] = {}
         # A thread for each compiler that runs; more would wait for slots anyway.
@@ -163,6 +167,9 @@ class Jobs:
                     forgotten.gone.set()
                     if forgotten.run.plan.places:
                         self._nursery.start_soon(_remove, forgotten.stage)
+                    if forgotten.root is not None:
+                        for outdated in self._roots.give_back(forgotten.root[0]):
+                            self._nursery.start_soon(_remove, outdated)
                 case _ if action.claim in self._answers:
                     self._answers[action.claim].send_nowait(action)
                 case _:
@@ -178,6 +185,8 @@ class Jobs:
         job = self._jobs[number]
         for gone in after:
             await gone.wait()
+        if job.root is not None and not job.killed:
+            await self._stage(number, job, *job.root)
         asked = time.monotonic()
         with job.queueing:
             self._slots.ask(number, early=self.pipelines.has_early_waiter(number), kind=job.kind)
@@ -189,13 +198,15 @@ class Jobs:
         self._trace.span(
             "queue", REQUESTS_TRACK, asked, time.monotonic(), job=number, label=job.name, **expected
         )
-        if job.has_token and not job.killed:
-            await self._compile(number, job)
-        else:
+        if job.killed or not job.has_token:
             job.outcome = Outcome(exit_code=1, cancelled=True)
+        elif not job.outcome.exit_code:
+            await self._compile(number, job)
         if job.has_token:
             self._jobserver.put_back()
             self._token_wait.cancel()  # the implicit token comes back without the fifo's telling
+        for finding in job.outcome.findings:
+            job.notes.tell(f"audit: {finding}")
         self._slots.withdraw(number)
         if self._memory is not None:
             ended_by_itself = job.outcome.exit_code == 0 and not job.outcome.stopped_early
@@ -203,6 +214,27 @@ class Jobs:
             self._trace.counter("memory", time.monotonic(), self._memory.taken)
         self._admit()
         self._perform(self.pipelines.ended(number, ok=job.outcome.exit_code == 0))
+
+    async def _stage(self, number: JobId, job: Job, path: str, inputs: tuple[Input, ...]) -> None:
+        """Brings the job's inputs to its private root; from then on it has no use for the sandbox of its request."""
+        began = time.monotonic()
+        detail: dict[str, int] = {}
+
+        def stage() -> Outcome:
+            job.run.look_around()
+            staged = self._roots.use(path).stage(job.given, inputs)
+            detail.update(asdict(staged))
+            return job.outcome
+
+        # Half a root is none: it is finished even while the worker ends.
+        try:
+            job.outcome = await trio.to_thread.run_sync(outcome_of, stage)
+        except RuntimeError as error:
+            job.outcome = no_thread(error)
+        self._trace.span(
+            "stage", REQUESTS_TRACK, began, time.monotonic(), job=number, label=job.name, **detail
+        )
+        self._perform(self.pipelines.moved_out(number))
 
     def _admit(self) -> None:
         admitted = self._slots.admit()
@@ -239,11 +271,8 @@ class Jobs:
         job.notes.tell(f"started in slot {job.slot}")
         try:
             job.outcome, job.text = await trio.to_thread.run_sync(compile_it, limiter=self._threads)
-        except RuntimeError as error:  # there was no thread to run it in
-            job.outcome = Outcome(
-                exit_code=MachineError.exit_code,
-                message=f"the job could not be run: {error}; raise the limit of processes, or lower --jobs",
-            )
+        except RuntimeError as error:
+            job.outcome = no_thread(error)
         ended = time.monotonic()
         usage = job.outcome.usage
         detail = {
@@ -252,6 +281,7 @@ class Jobs:
             "exit_code": job.outcome.exit_code,
             "cpu": round(usage.user + usage.system, 6),
             "peak_memory": usage.peak_memory,
+            **_checked(job.outcome),
         }
         if early_at is None:
             self._trace.span("compile", job.slot, began, ended, **detail)
@@ -261,10 +291,18 @@ class Jobs:
         self._trace.counter("compilers", ended, self._slots.running - 1)
 
 
+def _checked(outcome: Outcome) -> dict[str, object]:
+    """What a trace tells of a check."""
+    if not outcome.assurance:
+        return {}
+    return {"sandbox": outcome.assurance, "findings": list(outcome.findings)}
+
+
 def _machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-async def _remove(directory: Path) -> None:
-    with contextlib.suppress(RuntimeError):  # no thread to do it in: it goes with the state directory
-        await trio.to_thread.run_sync(partial(shutil.rmtree, directory, ignore_errors=True))
+async def _remove(directory: Path | str) -> None:
+    # No thread to do it in: it goes with the state directory.
+    with contextlib.suppress(RuntimeError, OSError):
+        await trio.to_thread.run_sync(remove, str(directory))

@@ -30,6 +30,7 @@ from headstart_worker.jobs import Jobs
 from headstart_worker.outbox import HungUpError, Outbox
 from headstart_worker.preparation import Preparation
 from headstart_worker.requests import Requests
+from headstart_worker.roots import Roots
 from headstart_worker.server import Server
 from headstart_worker.state import state_directory
 from headstart_worker.tool_files import ToolFiles
@@ -38,8 +39,9 @@ from headstart_wrapper import environment, params_files
 from headstart_wrapper import options as grammar
 from headstart_wrapper.command_line import read_params
 from headstart_wrapper.console import say
-from headstart_wrapper.errors import HeadstartError, ProtocolError, RequestError
+from headstart_wrapper.errors import HeadstartError, MachineError, ProtocolError, RequestError
 from headstart_wrapper.helper_spawner import HelperSpawner
+from headstart_wrapper.job import Job, Sandbox
 from headstart_wrapper.jobserver import Jobserver
 from headstart_wrapper.options import Options
 from headstart_wrapper.text import message_line
@@ -73,14 +75,25 @@ async def _serve(
     jobserver = outer or Jobserver.create(state, capacity)
     error: ProtocolError | None = None
     ending, served = trio.CancelScope(), False
-    with TraceFile(options.trace) as trace, contextlib.closing(jobserver), signals.cancelling(ending):
+    roots = Roots(state.parent)
+    with (
+        TraceFile(options.trace) as trace,
+        contextlib.closing(jobserver),
+        contextlib.closing(roots),
+        signals.cancelling(ending),
+    ):
         try:
             async with trio.open_nursery() as watching:
                 watching.start_soon(correspondence.outbox.write)
                 watching.start_soon(correspondence.outbox.watch)
                 async with trio.open_nursery() as running:
                     jobs = Jobs(
-                        running, capacity=capacity, jobserver=jobserver, trace=trace, memory=options.memory
+                        running,
+                        capacity=capacity,
+                        jobserver=jobserver,
+                        trace=trace,
+                        roots=roots,
+                        memory=options.memory,
                     )
                     preparation = Preparation(
                         options=options,
@@ -88,6 +101,7 @@ async def _serve(
                         env={**environment.inherited(), **jobserver.environment},
                         spawner=spawner,
                         state=state,
+                        roots=roots,
                     )
                     requests = Requests(jobs, preparation, trace)
                     if options.collect_when_idle is not None:
@@ -144,6 +158,21 @@ def _main(arguments: Sequence[str]) -> int:
         return error.exit_code
 
 
+def _probe(job: Job) -> None:
+    """Tries what all jobs are to be held to, so that no job waits for it, and whoever reads the log knows; each job is answered for itself."""
+    if not job.is_checked:
+        return
+    from headstart_wrapper.sandbox import policy, probe  # noqa: PLC0415 - few workers are started with a check
+
+    asked = job.check or Sandbox.OFF
+    try:
+        warning = policy.decide(asked, probe.available(asked), unavailable=job.sandbox_unavailable).warning
+    except MachineError as error:
+        warning = str(error)
+    if warning:
+        say(warning)
+
+
 def _work(options: Options, reader: int, writer: int, *, outer: Jobserver | None, signals: EndSignals) -> int:
     codec = codec_for(options.worker_protocol)
     correspondence = Correspondence(codec, Outbox(writer))
@@ -153,6 +182,7 @@ def _work(options: Options, reader: int, writer: int, *, outer: Jobserver | None
             contextlib.closing(HelperSpawner(state.name)) as spawner,
         ):
             spawner.warm_up()
+            _probe(options.job)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             serve = partial(
                 _serve,

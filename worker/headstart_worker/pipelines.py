@@ -187,6 +187,16 @@ class Pipelines:
         job.waiting[claim] = want
         return job.id, actions + self._feed(job, REQUEST_EVENTS[want], claim)
 
+    def moved_out(self, job: JobId) -> list[Action]:
+        """The job needs the directory of the request that it was made for no longer; a cancel of that one waits for nothing any more."""
+        known = self._jobs[job]
+        home, known.home = known.home, None
+        if home is None or home not in known.cancelled or not known.waiting:
+            return []
+        known.cancelled.remove(home)
+        del self._attached[home]
+        return [AnswerCancelled(home)]
+
     def started(self, job: JobId) -> list[Action]:
         """The job's compiler is about to be started."""
         return self._feed(self._jobs[job], Event.STARTED)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -20,7 +20,8 @@ from headstart_worker.ledger import Claim
 from headstart_worker.messages import Input, WorkRequest
 from headstart_worker.notes import Notes
 from headstart_worker.pipeline_states import Want
-from headstart_wrapper import encoding, params_files
+from headstart_worker.roots import Roots
+from headstart_wrapper import dialects, encoding, params_files
 from headstart_wrapper import options as grammar
 from headstart_wrapper.dialects.base import place
 from headstart_wrapper.errors import RequestError
@@ -32,7 +33,6 @@ from headstart_wrapper.options import Options
 from headstart_wrapper.process_group import Spawner
 from headstart_wrapper.run import Run
 from headstart_wrapper.surroundings import Surroundings
-from headstart_wrapper.text import message_line
 
 
 @frozen
@@ -44,13 +44,13 @@ class Prepared:
         run: the run to start if there is none to join.
         notes: what is told about it.
         stage: the run's private directory.
-        root: where it runs, and where its paths begin.
+        root: where its paths begin: what it declares is given and published there.
+        private_root: the directory in which it runs instead, and what is to be in there; None: it runs in `root`.
         want: the half that it wants.
         fingerprint: equal for requests that may join; None: it joins nothing.
         outputs: every path that it declares, in one spelling.
         holds_early: its early half is answered at the end only.
         home: `root` is taken away with its answer.
-        warning: what has to be said before anything else, as output.
     """
 
     job: Job
@@ -58,12 +58,12 @@ class Prepared:
     notes: Notes
     stage: Path
     root: str
+    private_root: tuple[str, tuple[Input, ...]] | None
     want: Want
     fingerprint: str | None
     outputs: frozenset[str]
     holds_early: bool
     home: bool
-    warning: str
 
     def alone(self) -> Prepared:
         """The same, joining nothing and joined by nobody."""
@@ -82,12 +82,14 @@ class Preparation:
         env: Mapping[str, str],
         spawner: Spawner,
         state: Path,
+        roots: Roots,
     ) -> None:
         self._options = options
         self._cwd = cwd
         self._env = env
         self._spawner = spawner
         self._state = state
+        self._roots = roots
         self._digests = Digests()
 
     def prepare(self, request: WorkRequest, claim: Claim, notes: Notes) -> Prepared:
@@ -116,36 +118,42 @@ class Preparation:
             request = evolve(request, inputs=tuple(inputs))
         job = grammar.check(options)
         stage = self._state / str(claim)
-        files = Surroundings(root)
+        cwd = self._private_root(job, request) or root
+        files = Surroundings(root, runs_in=cwd)
         run = Run(
             settled(job, self._env, files),
-            cwd=root,
+            cwd=cwd,
             env=self._env,
             spawner=self._spawner,
             capture=True,
-            stage=str(stage) if job.phase else None,
+            stage=str(stage) if job.phase or job.is_checked or cwd != root else None,
             private=f"{stage}-params",
             dependents_used=_dependents_used(job, request, root),
+            given=root,
+            stands_for=None if cwd == root else self._cwd,
+            inputs=tuple(item.path for item in request.inputs),
         )
         if job.explain or notes.verbose:
             for note in run.explanation():
                 notes.say(note)
         want, name = self._identify(job, run, request, files)
+        # Whoever has a private root shares it with every job of these outputs, whatever sandbox they come from.
+        known_by = root if cwd == root else self._cwd
         return Prepared(
             job=job,
             run=run,
             notes=notes,
             stage=stage,
             root=root,
+            private_root=None if cwd == root else (cwd, self._seen(run, request)),
             want=want,
             fingerprint=name,
             outputs=frozenset(
-                _identity(posixpath.join(root, path)) for path in (*job.early_outputs, *job.outputs)
+                _identity(posixpath.join(known_by, path)) for path in (*job.early_outputs, *job.outputs)
             ),
             # Singleplex hosts wait for silence after an answer, and a sandbox is taken back with it.
-            holds_early=request.request_id == 0 or bool(request.sandbox_dir),
+            holds_early=request.request_id == 0 or (bool(request.sandbox_dir) and cwd == root),
             home=bool(request.sandbox_dir),
-            warning=message_line(warning) if (warning := grammar.weaker_sandbox(options)) else "",
         )
 
     def _directory(self, request: WorkRequest) -> str:
@@ -159,33 +167,54 @@ class Preparation:
             )
         return directory
 
+    def _private_root(self, job: Job, request: WorkRequest) -> str | None:
+        """The directory in which a sandboxed job is to run, if not in its sandbox.
+
+        One that outlives an answer must not be in there (I8). Of a compiler whose outputs can be moved nothing that it makes may tell
+        in which sandbox it was (I6). Where the host does not say what is in the sandbox, nothing else can stand for it.
+        """
+        declared = job.early_outputs or job.outputs
+        if not (request.sandbox_dir and request.inputs and declared):
+            return None
+        if job.phase is None and not dialects.find(job.dialect, job.command).stages:
+            return None
+        return self._roots.path("\0".join(sorted(declared)))
+
+    def _seen(self, run: Run, request: WorkRequest) -> tuple[Input, ...]:
+        """What the job is to find in its private root: the inputs that count for its fingerprint."""
+        declared = (*request.inputs, *(Input(path, b"") for path in run.job.inputs))
+        kept = self._relevant(run, declared, run.job.early_outputs)
+        return tuple(item for item in declared if item.path in kept)
+
+    def _relevant(self, run: Run, declared: Iterable[Input], own: Sequence[str]) -> set[str]:
+        return set(
+            relevant_inputs(
+                (item.path for item in declared),
+                declared=(*run.job.early_outputs, *run.job.outputs),
+                early_outputs=own,
+                worker_files=self._options.worker_files,
+                command=run.job.command,
+            )
+        )
+
     def _identify(
         self, job: Job, run: Run, request: WorkRequest, files: Surroundings
     ) -> tuple[Want, str | None]:
         if job.phase is None or run.job.stop_after_early:
             return Want.ALONE, None
-        if request.sandbox_dir and not run.plan.places:
+        if request.sandbox_dir and not run.publishes:
             # What the command wrote in its place is taken away with this sandbox: there is nothing to join.
             return Want.ALONE, None
         return Want(job.phase.value), self._fingerprint(job, run, request, files)
 
     def _fingerprint(self, job: Job, run: Run, request: WorkRequest, files: Surroundings) -> str:
         root = files.cwd
-        outputs = (*job.early_outputs, *job.outputs)
         declared = request.inputs or tuple(Input(path, b"") for path in job.inputs)
         own = job.early_outputs
         if not declared:
             declared = tuple(Input(path, b"") for path in run.plan.inputs or _files_among(job.command, root))
-            own = outputs  # which the command names too; they come and go between the halves
-        kept = set(
-            relevant_inputs(
-                (item.path for item in declared),
-                declared=outputs,
-                early_outputs=own,
-                worker_files=self._options.worker_files,
-                command=run.job.command,
-            )
-        )
+            own = (*own, *job.outputs)  # which the command names too; they come and go between the halves
+        kept = self._relevant(run, declared, own)
         executable = find_executable(
             run.job.command[0], cwd=root, path={**self._env, **dict(run.job.env)}.get("PATH")
         )
@@ -201,6 +230,7 @@ class Preparation:
             env=named.env,
             early_outputs=job.early_outputs,
             dialect=run.dialect.name,
+            held=(job.check or "", *job.sandbox_allow, "a private root" if run.is_moved else ""),
             inputs=(
                 *self._digests.of_inputs((item for item in declared if item.path in kept), cwd=root),
                 *params,

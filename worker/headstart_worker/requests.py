@@ -26,9 +26,11 @@ from headstart_worker.pipeline_states import Action, AnswerCancelled, AnswerEarl
 from headstart_worker.preparation import Preparation, Prepared
 from headstart_worker.trace import REQUESTS_TRACK
 from headstart_worker.tracing import TraceFile
-from headstart_wrapper import after_success, stats_file
+from headstart_wrapper import after_success, outputs, stats_file
+from headstart_wrapper import job as wrapper_job
 from headstart_wrapper.errors import HeadstartError, RequestError
 from headstart_wrapper.job import Outcome
+from headstart_wrapper.run import Run
 from headstart_wrapper.text import message_line
 
 
@@ -144,6 +146,8 @@ class Requests:
             name=_name(prepared),
             stage=prepared.stage,
             notes=prepared.notes,
+            root=prepared.private_root,
+            given=prepared.root,
             holds_early=prepared.holds_early,
             after=after,
         )
@@ -181,8 +185,10 @@ class Requests:
                     return None if _taken_away(prepared, job) else await self._answer_early(prepared, job)
                 case AnswerEnd(_, number):
                     job = self._jobs[number]
-                    # A failure is told as it is; an early half that went well before it is not its affair (above).
-                    redo = job.outcome.exit_code == 0 and _taken_away(prepared, job)
+                    # A failure is told as it is, unless the host itself may be its cause; an early half that went well before it
+                    # is not its affair (above).
+                    spoiled = job.is_spoiled and job.run is not prepared.run
+                    redo = spoiled if job.outcome.exit_code else _taken_away(prepared, job)
                     return None if redo else await self._answer_end(prepared, job)
                 case AnswerCancelled():
                     return Answer(exit_code=0, cancelled=True)
@@ -193,12 +199,12 @@ class Requests:
 
     async def _answer_early(self, prepared: Prepared, job: Job) -> Answer:
         await self._publish(prepared, job, prepared.job.early_outputs)
-        return Answer(0, prepared.warning + (job.early_text or ""))
+        return Answer(0, job.early_text or "")
 
     async def _answer_end(self, prepared: Prepared, job: Job) -> Answer:
         outcome = job.outcome
         if outcome.exit_code == 0:
-            await self._publish(prepared, job, prepared.job.wanted)
+            await self._publish(prepared, job, _made(prepared.job, job.run))
             if prepared.job.copies or prepared.job.touched is not None:
                 outcome = await trio.to_thread.run_sync(_after_success, prepared, outcome)
         if prepared.job.stats:
@@ -208,12 +214,12 @@ class Requests:
             )
         return Answer(
             outcome.exit_code,
-            prepared.warning + _text_at_end(prepared, job, outcome),
+            _text_at_end(prepared, job, outcome),
             peak_memory=outcome.usage.peak_memory,
         )
 
     async def _publish(self, prepared: Prepared, job: Job, declared: tuple[str, ...]) -> None:
-        if not job.run.plan.places:
+        if not job.run.publishes:
             return
         began = time.monotonic()
 
@@ -223,6 +229,14 @@ class Requests:
         # Half a publication is none: it is finished even while the worker ends.
         await trio.to_thread.run_sync(publish)
         self._trace.span("publish", REQUESTS_TRACK, began, time.monotonic(), label=job.name)
+
+
+def _made(asked: wrapper_job.Job, run: Run) -> tuple[str, ...]:
+    """What is brought to the host at the end: what it asked for, and of a job that is whole what it leaves where it runs for the host."""
+    streams = (path for path in (asked.stdout, asked.stderr, asked.raw_stderr) if path is not None)
+    more = [] if asked.phase is not None else list(outputs.written(run.plan.places))
+    found = (path for path in (*streams, *more) if os.path.isfile(run.place(path)))  # noqa: PTH113 - hot path
+    return tuple(dict.fromkeys((*asked.wanted, *found)))
 
 
 def _after_success(prepared: Prepared, outcome: Outcome) -> Outcome:
@@ -246,18 +260,17 @@ def _taken_away(prepared: Prepared, job: Job) -> bool:
     """
     if job.run is prepared.run:
         return False
-    wanted, plan = prepared.job.wanted, job.run.plan
-    if plan.places:
-        places = [private for path in wanted if (private := plan.private(path))]
+    declared = {path: posixpath.join(prepared.root, path) for path in prepared.job.wanted}
+    if job.run.publishes:
+        places = [private for path, place in declared.items() if (private := job.run.place(path)) != place]
     else:
-        places = [posixpath.join(prepared.root, path) for path in wanted]
+        places = list(declared.values())
     return not all(map(os.path.exists, places))
 
 
 def _text_at_end(prepared: Prepared, job: Job, outcome: Outcome) -> str:
     before, after = job.early_text or "", job.text
-    if outcome.message:
-        after += message_line(outcome.message)
+    after += "".join(map(message_line, filter(None, (*outcome.remarks, outcome.message))))
     if outcome.exit_code == 0:
         # The two halves together are the text of the whole job; each half has its own part once.
         if prepared.want is Want.EARLY:

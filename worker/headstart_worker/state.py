@@ -20,6 +20,9 @@ from pathlib import Path
 from headstart_wrapper import stragglers
 from headstart_wrapper.errors import MachineError
 
+LOCK = "lock"
+"""The name of the file in a directory that its owner has locked."""
+
 _PREFIX = "headstart-worker-"
 
 _SWEEP_SECONDS = 1.0
@@ -41,7 +44,7 @@ def state_directory(parent: str | None) -> Iterator[Path]:
         base.mkdir(parents=True, exist_ok=True)
         # Locked before it has the name that others sweep by.
         unnamed = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
-        lock = _locked(unnamed, os.O_CREAT)
+        lock = locked(unnamed, os.O_CREAT)
         directory = unnamed.rename(base / f"{_PREFIX}{os.getpid()}{unnamed.name.removeprefix('.new')}")
     except OSError as error:
         raise MachineError(
@@ -56,12 +59,12 @@ def state_directory(parent: str | None) -> Iterator[Path]:
             os.close(lock)
 
 
-def _locked(directory: Path, flags: int = os.O_NOFOLLOW) -> int | None:
+def locked(directory: Path, flags: int = os.O_NOFOLLOW) -> int | None:
     """A descriptor that holds the directory's lock; None when its owner is alive.
 
     Only an owner makes the lock: where it is missing, somebody cleaned up, and the owner may be alive.
     """
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -73,7 +76,7 @@ def _locked(directory: Path, flags: int = os.O_NOFOLLOW) -> int | None:
     return descriptor
 
 
-def _is_ours(directory: Path) -> bool:
+def is_ours(directory: Path) -> bool:
     """False for what another user made: in a place for everybody, any name can be made up."""
     status = directory.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
@@ -85,7 +88,7 @@ def _sweep(base: Path) -> None:
         dead = []
         for directory in base.glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):
-                if _is_ours(directory) and (lock := _locked(directory)) is not None:
+                if is_ours(directory) and (lock := locked(directory)) is not None:
                     stack.callback(os.close, lock)
                     dead.append(directory)
         if dead:

@@ -28,6 +28,9 @@ COMMANDS = {
     "verify": Command(
         "headstart_worker.commands.verify", "run a compile in every way and compare every byte of its outputs"
     ),
+    "check": Command(
+        "headstart_worker.commands.check", "tell what a command reads and writes beyond what it declares"
+    ),
     "timeline": Command("headstart_worker.commands.timeline", "turn traces into a page for a browser"),
     "launcher": Command(
         "headstart_worker.commands.launcher", "write a process-wrapper that starts in the shortest time"

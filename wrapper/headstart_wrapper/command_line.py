@@ -44,8 +44,6 @@ def main(arguments: Sequence[str]) -> int:
         if options.persistent_worker:
             raise RequestError("--persistent_worker stands in a params file; give it on the command line")
         job = grammar.check(options)
-        if warning := grammar.weaker_sandbox(options):
-            say(warning)
         return _carry_out(job, variables)
     except HeadstartError as error:
         say(str(error))

@@ -7,7 +7,7 @@ variable may give them to every job.
 from __future__ import annotations
 
 from headstart_wrapper.errors import RequestError
-from headstart_wrapper.job import Phase
+from headstart_wrapper.job import Phase, Sandbox
 from headstart_wrapper.option_values import shown
 
 TYPE_CHECKING = False
@@ -50,6 +50,8 @@ def refuse(job: Job) -> None:
             raise RequestError(
                 f"{name} has no place beside --phase={job.phase}: one compiler writes for both halves; each half's answer has its text"
             )
+    if job.trace_files and job.check is not Sandbox.AUDIT:
+        raise RequestError(f"--trace-files goes with --sandbox=audit, and this job has --sandbox={job.check}")
     _refuse_shared_files(job)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from blake3 import blake3
 
-_FORMAT = b"headstart job 2"
+_FORMAT = b"headstart job 3"
 """Changes whenever the encoding does."""
 
 
@@ -30,13 +30,14 @@ def encode(
     inputs: Iterable[tuple[str, bytes]],
     early_outputs: Sequence[str] = (),
     dialect: str = "",
+    held: Sequence[str] = (),
 ) -> bytes:
     """The canonical encoding: each list with its count, each string with its length, sets sorted."""
     encoding: list[bytes] = []
     _put(encoding, _FORMAT)
     _put(encoding, compiler)
     _put(encoding, dialect.encode())
-    for words in (command, sorted(map(posixpath.normpath, early_outputs))):
+    for words in (command, sorted(map(posixpath.normpath, early_outputs)), held):
         _put(encoding, len(words).to_bytes(8, "little"))
         for word in words:
             _put(encoding, word.encode("utf-8", "surrogateescape"))
@@ -62,6 +63,7 @@ def fingerprint(
     inputs: Iterable[tuple[str, bytes]],
     early_outputs: Sequence[str] = (),
     dialect: str = "",
+    held: Sequence[str] = (),
 ) -> str:
     """Names a job by its content.
 
@@ -73,6 +75,7 @@ def fingerprint(
         inputs: every declared input that counts (see `relevant_inputs`), with an opaque digest.
         early_outputs: what has to be complete for the early half to be answered.
         dialect: as what the command is understood, and so what is added to it.
+        held: what it is held to, and where it runs: who asks for more must not get what ran under less (I11).
     """
     encoding = encode(
         compiler=compiler,
@@ -81,6 +84,7 @@ def fingerprint(
         inputs=inputs,
         early_outputs=early_outputs,
         dialect=dialect,
+        held=held,
     )
     return blake3(encoding).hexdigest()
 

@@ -13,11 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from headstart_wrapper import spawner, stragglers
 from headstart_wrapper.errors import MachineError
 from headstart_wrapper.process_group import ESCAPED_SECONDS, Descriptors
+
+if TYPE_CHECKING:
+    from headstart_wrapper.sandbox.confinement import Confinement
 
 _CLOSE_SECONDS: Final = 2.0
 """How long a helper may take to end when it is told to; it gives what it kills less than half of that."""
@@ -79,12 +82,30 @@ class HelperSpawner:
                 ) from error
 
     def start(
-        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, descriptors: Descriptors
+        self,
+        argv: list[str],
+        executable: str,
+        env: dict[str, str],
+        cwd: str,
+        descriptors: Descriptors,
+        *,
+        confinement: Confinement | None = None,
     ) -> tuple[int, int]:
         """See `process_group.Spawner`."""
-        answer, pidfds = self._ask(("start", (argv, executable, env, cwd)), list(descriptors))
+        rulesets = [] if confinement is None or confinement.ruleset < 0 else [confinement.ruleset]
+        for ruleset in rulesets:
+            try:
+                os.fstat(ruleset)  # what cannot be sent would look like the helper's end
+            except OSError as error:
+                raise spawner.ConfinementError(error.errno, error.strerror) from error
+        answer, pidfds = self._ask(
+            ("start", (argv, executable, env, cwd, bool(rulesets), confinement and confinement.view)),
+            [*descriptors, *rulesets],
+        )
         if isinstance(answer, tuple):
             number = cast("int", answer[1])
+            if len(answer) > 2 and answer[2] is not None:  # what could not be done
+                raise spawner.ConfinementError(number, os.strerror(number), answer[2])
             raise OSError(number, os.strerror(number))
         pid = cast("int", answer)
         if not pidfds:  # we had none free to take it

@@ -61,6 +61,12 @@ class Job(Record, kw_only=True):
         copies: (source, target) to copy when the job succeeded.
         quit_on_rmeta: kill rustc when it has told that its metadata is complete.
         rustc_output_format: what to show of rustc's JSON, "json" or "rendered"; None: the dialect decides.
+        sandbox: what it is held to; None: nobody said.
+        sandbox_unavailable: "fail" or "warn": what to do when that cannot be had.
+        sandbox_audit: "report" or "error": what to do with what an audit finds.
+        sandbox_allow: what it may read although nobody declares it.
+        sandbox_unused: an audit tells what is declared and never read, too.
+        trace_files: an audit looks at what is really opened.
     """
 
     command: tuple[str, ...] = ()
@@ -96,6 +102,26 @@ class Job(Record, kw_only=True):
     copies: tuple[tuple[str, str], ...] = ()
     quit_on_rmeta: bool = False
     rustc_output_format: str | None = None
+    sandbox: Sandbox | None = None
+    sandbox_unavailable: str = "fail"
+    sandbox_audit: str = "report"
+    sandbox_allow: tuple[str, ...] = ()
+    sandbox_unused: bool = False
+    trace_files: bool = False
+
+    @property
+    def check(self) -> Sandbox | None:
+        """What it is to be held to; None: nobody said anything about it."""
+        if self.sandbox is None and (
+            self.trace_files or self.sandbox_unused or self.sandbox_audit == "error"
+        ):
+            return Sandbox.AUDIT
+        return self.sandbox
+
+    @property
+    def is_checked(self) -> bool:
+        """Somebody asked for a check."""
+        return self.check not in {None, Sandbox.OFF}
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -159,6 +185,9 @@ class Outcome(Record, kw_only=True):
         stopped_early: killed on purpose when its early outputs were complete.
         early: seconds from the start until the early outputs were complete; None: they never were apart.
         message: one sentence of ours about the end, or "".
+        remarks: sentences about what does not change its end: what an audit found, a sandbox that is less than was asked for.
+        assurance: what really held it (`sandbox.policy.Assurance.name`); "": nothing.
+        findings: what a check found, sentences.
     """
 
     exit_code: int
@@ -168,6 +197,9 @@ class Outcome(Record, kw_only=True):
     stopped_early: bool = False
     early: float | None = None
     message: str = ""
+    remarks: tuple[str, ...] = ()
+    assurance: str = ""
+    findings: tuple[str, ...] = ()
     usage: Usage = Usage()
 
     def spoiled(self, exit_code: int, *messages: str) -> Outcome:

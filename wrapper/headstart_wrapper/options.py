@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from headstart_wrapper import contradictions, encoding, option_table, params_files
 from headstart_wrapper.errors import RequestError
-from headstart_wrapper.job import Job, Sandbox
+from headstart_wrapper.job import Job
 from headstart_wrapper.option_values import given, refused, shown, to_text
 from headstart_wrapper.records import Record, evolve, fields_of
 
@@ -37,7 +37,6 @@ class Options(Record, kw_only=True):
         exit_when_changed: end, when there is nothing to do, after a request showed that the worker's own files changed.
         collect_when_idle: give memory back after so many seconds without work; None: never.
         trace: file for trace events.
-        sandbox, sandbox_unavailable: the check that was asked for, and what to do when it cannot be had.
         encoding_check: the known character as it arrived; see `encoding`.
         help, short_help, version: print and exit.
         foreign: unknown options behind `--persistent-worker`: a host's user can add flags there for every worker of a
@@ -54,8 +53,6 @@ class Options(Record, kw_only=True):
     exit_when_changed: bool = False
     collect_when_idle: float | None = None
     trace: str | None = None
-    sandbox: Sandbox = Sandbox.OFF
-    sandbox_unavailable: str = "fail"
     encoding_check: str = ""
     help: bool = False
     short_help: bool = False
@@ -248,16 +245,4 @@ def check(options: Options) -> Job:
                 f"the command's word {shown(word)} holds a NUL, which no word can; correct what made the request"
             )
     contradictions.refuse(job)
-    if options.sandbox is not Sandbox.OFF and options.sandbox_unavailable == "fail":
-        raise RequestError(
-            f"--sandbox={options.sandbox} is not available in this release; "
-            "use --sandbox=off, or --sandbox-unavailable=warn to run without it"
-        )
     return job
-
-
-def weaker_sandbox(options: Options) -> str | None:
-    """What has to be said when the job runs with less than was asked for (I11); None when it does not."""
-    if options.sandbox is Sandbox.OFF:
-        return None
-    return f"--sandbox={options.sandbox} is not available in this release: this job runs without a sandbox"

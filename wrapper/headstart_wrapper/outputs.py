@@ -97,7 +97,7 @@ def publish(source: str, target: str, *, link: bool, rewrite: Callable[[bytes], 
                 writer.write(rewrite(reader.read()))
             shutil.copymode(source, temporary)
         else:
-            _copy(source, temporary)
+            copy(source, temporary)
         os.replace(temporary, target)  # noqa: PTH105 - hot path
     except BaseException:
         discard((temporary,))
@@ -120,7 +120,8 @@ def _linked(source: str, target: str) -> bool:
     return True
 
 
-def _copy(source: str, target: str) -> None:
+def copy(source: str, target: str) -> None:
+    """Copies a file and its mode to a place where there is none, sharing its blocks where the file system can; raises OSError."""
     import shutil  # noqa: PLC0415 - as in publish
 
     with open(source, "rb") as reader, open(target, "xb") as writer:  # noqa: PTH123 - hot path

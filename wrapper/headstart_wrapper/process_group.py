@@ -51,7 +51,10 @@ from headstart_wrapper.errors import (
     RequestError,
 )
 from headstart_wrapper.executables import SHELL, in_shell, named_executable
-from headstart_wrapper.hints import Final, Protocol, final
+from headstart_wrapper.hints import TYPE_CHECKING, Final, Protocol, final
+
+if TYPE_CHECKING:
+    from headstart_wrapper.sandbox.confinement import Confinement
 
 ESCAPED_SECONDS: Final = 0.2
 """How long those that left the group may take to die; a worker has one second in all."""
@@ -74,7 +77,14 @@ class Spawner(Protocol):
     """Starts leaders and reaps them; see `spawner` for what starting means."""
 
     def start(
-        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, descriptors: Descriptors
+        self,
+        argv: list[str],
+        executable: str,
+        env: dict[str, str],
+        cwd: str,
+        descriptors: Descriptors,
+        *,
+        confinement: Confinement | None = None,
     ) -> tuple[int, int]:
         """Returns the leader's process id and its pidfd, which the caller owns."""
 
@@ -97,14 +107,28 @@ class DirectSpawner:
         self._leader: int | None = None
 
     def start(
-        self, argv: list[str], executable: str, env: dict[str, str], cwd: str, descriptors: Descriptors
+        self,
+        argv: list[str],
+        executable: str,
+        env: dict[str, str],
+        cwd: str,
+        descriptors: Descriptors,
+        *,
+        confinement: Confinement | None = None,
     ) -> tuple[int, int]:
         """See `Spawner`; the working directory must be this process's own."""
         if not os.path.samefile(cwd, "."):  # noqa: PTH121 - hot path
             raise ValueError("a direct spawner starts in its own working directory")
         # Who became us (exec) may have left us children; what they leave is no job's.
         self._adopts = self._adopts and not spawner.children(os.getpid())
-        self._leader = pid = spawner.start_leader(argv, executable, env, descriptors)
+        self._leader = pid = spawner.start_leader(
+            argv,
+            executable,
+            env,
+            descriptors,
+            confinement.ruleset if confinement else -1,
+            view=confinement.view if confinement else None,
+        )
         self._adopts = self._adopts and spawner.become_subreaper()  # now: it is no part of what a start costs
         try:
             return pid, os.pidfd_open(pid)
@@ -154,8 +178,17 @@ class ProcessGroup:
         cwd: str,
         env: Mapping[str, str],
         streams: tuple[int, int, int],
+        confinement: Confinement | None = None,
     ) -> ProcessGroup:
         """Starts a command in a group of its own.
+
+        Args:
+            spawner_: starts it.
+            argv: the command.
+            cwd: its working directory.
+            env: its whole environment.
+            streams: what becomes its 0, 1 and 2.
+            confinement: what holds it; the caller's, and needed no longer afterwards.
 
         Raises:
             CommandNotFoundError, CommandNotExecutableError: see `named_executable`.
@@ -170,17 +203,21 @@ class ProcessGroup:
             guard = Guard()
             descriptors = (*streams, guard.reader)
             try:
-                pid, pidfd = spawner_.start(list(argv), executable, dict(env), cwd, descriptors)
+                pid, pidfd = spawner_.start(
+                    list(argv), executable, dict(env), cwd, descriptors, confinement=confinement
+                )
             except OSError as error:
                 shell = in_shell(executable, argv, cwd=cwd) if error.errno == errno.ENOEXEC else None
                 if shell is None:
                     raise
-                pid, pidfd = spawner_.start(shell, SHELL, dict(env), cwd, descriptors)
+                pid, pidfd = spawner_.start(
+                    shell, SHELL, dict(env), cwd, descriptors, confinement=confinement
+                )
         except BaseException as error:
             if guard is not None:
                 guard.close()
             if isinstance(error, OSError):
-                raise why_not_started(argv[0], error) from error
+                raise why_not_started(argv[0], error, confinement) from error
             raise
         finally:
             if guard is not None:
@@ -305,11 +342,33 @@ class Guard:
         os.close(self._writer)
 
 
-def why_not_started(command: str, error: OSError | ValueError) -> HeadstartError:
+def why_not_started(
+    command: str, error: OSError | ValueError, confinement: Confinement | None = None
+) -> HeadstartError:
     """What a failed start means for whoever asked for it; ValueError: a word that no command can have."""
+    if isinstance(error, spawner.ConfinementError) and error.filename:
+        from headstart_wrapper.sandbox import view  # noqa: PLC0415 - only for jobs that want one
+
+        return MachineError(
+            f"the command {command} was not started, because no view of the file system can be made for it "
+            f"({view.why_not(error)}); see headstart doctor, or run it with --sandbox=enforce"
+        )
+    if isinstance(error, spawner.ConfinementError):
+        why = "sixteen sandboxes hold us already" if error.errno == errno.E2BIG else error.strerror
+        return MachineError(
+            f"the command {command} was not started, because the kernel does not confine it ({why}); "
+            "see headstart doctor, or run it without --sandbox=enforce"
+        )
     if isinstance(error, ValueError) or error.errno == errno.EINVAL:
         return RequestError(
             f"a word or variable of the command {command!r} holds a NUL, or is no text; no command can have it"
+        )
+    # What may not be read is refused, or in a view is not there.
+    refusals = {errno.EACCES, errno.ENOENT} if confinement and confinement.view else {errno.EACCES}
+    if confinement and error.errno in refusals:
+        return CommandNotExecutableError(
+            f"the command {command} cannot be executed in its sandbox ({error.strerror}): it, or the interpreter that it names, "
+            "is not among what it may read; add that by --sandbox-allow"
         )
     if error.errno in {errno.ENOEXEC, errno.EACCES, errno.EISDIR}:
         return CommandNotExecutableError(

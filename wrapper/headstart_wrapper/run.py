@@ -13,12 +13,13 @@ import posixpath
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-from headstart_wrapper import dialects, elf, oom, outputs, redirection
+from headstart_wrapper import dialects, oom, outputs, redirection
 from headstart_wrapper.changed_params import ChangedParams
 from headstart_wrapper.dialects import EarlySignal
 from headstart_wrapper.dialects.base import place
 from headstart_wrapper.errors import InterfaceChangedError, RequestError
 from headstart_wrapper.hints import TYPE_CHECKING, final
+from headstart_wrapper.interfaces import Interfaces
 from headstart_wrapper.job import Job, Outcome, Usage
 from headstart_wrapper.process_group import Spawner
 from headstart_wrapper.records import Record, evolve
@@ -26,6 +27,7 @@ from headstart_wrapper.streams import EarlyComplete, Launch, Text
 from headstart_wrapper.supervise import Exited, Started, Supervisor
 
 if TYPE_CHECKING:
+    from headstart_wrapper.sandbox.held import Held
     from headstart_wrapper.terminal import JobControl
 
 
@@ -68,6 +70,10 @@ class Run:
         private: str = "",
         dependents_used: Sequence[str] = (),
         control: JobControl | None = None,
+        given: str | None = None,
+        stands_for: str | None = None,
+        inputs: Sequence[str] = (),
+        tools_store: str = "",
     ) -> None:
         """Plans the job; nothing is started or touched yet.
 
@@ -83,6 +89,11 @@ class Run:
             dependents_used: early outputs, among the declared ones, that dependents were built with already: what
                 this run makes must agree with them.
             control: this process's signals and terminal, which are the job's.
+            given: the directory in which the request's files are now, when the command is to run in another one; what it
+                writes in that one is published too.
+            inputs: what the host says that the job reads, beside the job's own declaration; relative to `cwd`.
+            tools_store: a directory that keeps what is known of tools for the next process; "": nobody keeps it.
+            stands_for: the directory that the command would have run in; its name, and not `cwd`, is in texts then.
 
         Raises:
             RequestError: the command cannot be what the request says it is.
@@ -91,14 +102,16 @@ class Run:
             job = evolve(job, stop_after_early=True)
         self.job = job
         self._cwd = cwd
+        self._given = given or cwd
+        self._inputs = tuple(inputs)
+        self._awaited: tuple[str, ...] = ()
         self._params = ChangedParams(job, private)
         self.environment = {**env, **dict(job.env)}
         self._pipelined = job.phase is not None or stage is not None
         self.dependents_used = tuple(dependents_used)
-        self._expected: dict[str, bytes] = {}
-        self._early_digests: dict[str, bytes] | None = None
         self._early_seconds: float | None = None
         self._stopped_early = False
+        self._is_unwanted = False
         self._kills_before: int | None = None
         self.dialect = dialects.find(job.dialect, job.command)
         self.plan = self.dialect.plan(
@@ -109,33 +122,68 @@ class Run:
             read=self._response_file,
             directory=cwd,
             verbatim=job.rustc_output_format is not None,
+            stands_for=stands_for,
         )
         if job.rustc_output_format or job.quit_on_rmeta:
             from headstart_wrapper.dialects.rustc_output import heard  # noqa: PLC0415 - json and re, for jobs that ask for them
 
             self.plan = heard(self.plan, job.rustc_output_format, job.early_outputs)
+        self._interfaces = Interfaces(
+            job, self.plan, self.place, used=self.dependents_used, pipelined=self._pipelined
+        )
         self._texts = {place(output, cwd) for output in self.plan.text_outputs}
-        self._supervisor = Supervisor(
-            Launch(
-                command=self.plan.command,
-                cwd=cwd,
-                env=self.environment,
-                capture=capture,
-                stderr=self.plan.stderr() if self.plan.stderr else None,
-                early_signal=self._early_signal(),
-                early_outputs=tuple(place(path, cwd) for path in job.early_outputs),
-                timeout=job.timeout,
-                kill_delay=job.kill_delay,
-                files=_files(job, cwd),
-                quits=job.stop_after_early,
-            ),
-            spawner,
-            control,
+        self._held = self._check(inputs, stage, f"{private}-own", tools_store)
+        self._spawner, self._control = spawner, control
+        self._launch = Launch(
+            command=self._held.command if self._held else self.plan.command,
+            cwd=cwd,
+            env=self._held.environment if self._held else self.environment,
+            capture=capture,
+            stderr=self.plan.stderr() if self.plan.stderr else None,
+            early_signal=self._early_signal(),
+            early_outputs=tuple(place(path, cwd) for path in job.early_outputs),
+            timeout=job.timeout,
+            kill_delay=job.kill_delay,
+            files=_files(job, cwd),
+            quits=job.stop_after_early,
+            confinement=self._held.confinement if self._held else None,
+        )
+        self._supervisor = Supervisor(self._launch, spawner, control)
+
+    def _check(self, inputs: Sequence[str], stage: str | None, private: str, tools_store: str) -> Held | None:
+        """What the run is held to: what its job asks for, or an audit of what a host declares."""
+        if not (self.job.is_checked or (inputs and self.job.check is None)):
+            return None
+        from headstart_wrapper.sandbox.declared import declare  # noqa: PLC0415 - for jobs that are checked
+        from headstart_wrapper.sandbox.held import Held  # noqa: PLC0415 - likewise
+
+        directories = (*self.plan.directories, *((stage,) if stage else ()))
+        declared = declare(
+            self.job,
+            self.plan,
+            inputs,
+            self.place,
+            given=self._given,
+            directory=self._cwd,
+            private=directories,
+            environment=self.environment,
+        )
+        return Held(
+            self.job,
+            declared,
+            self.plan.command,
+            self.environment,
+            private=private,
+            tools_store=tools_store,
+            made=lambda: ((name, self.place(name)) for name in outputs.written(self.plan.places)),
         )
 
     def _response_file(self, path: str) -> str:
         changed = self._params.texts.get(path)
-        return _content(posixpath.join(self._cwd, path)).decode("utf-8") if changed is None else changed
+        if changed is not None:
+            return changed
+        with open(posixpath.join(self._given, path), "rb") as file:  # noqa: PTH123 - hot path
+            return file.read().decode("utf-8")
 
     def _early_signal(self) -> EarlySignal:
         signal_ = self.plan.early_signal if self._pipelined else EarlySignal.NONE
@@ -166,6 +214,7 @@ class Run:
 
     def stop(self, *, kill: bool = False) -> None:
         """Asks for the end of the job, from any thread: TERM and KILL after the grace, or KILL at once."""
+        self._is_unwanted = True
         self._supervisor.stop(kill=kill)
 
     def forward(self, number: int) -> None:
@@ -181,7 +230,8 @@ class Run:
         self._prepare()
         self._kills_before = oom.kills()
         # Closed here: an exception would hold the supervisor, and the processes that it ends when it is closed.
-        with self._params.written(), contextlib.closing(self._supervisor.events()) as events:
+        held = self._held.prepared() if self._held else contextlib.nullcontext()
+        with self._params.written(), held, contextlib.closing(self._supervisor.events()) as events:
             for event in events:
                 match event:
                     case EarlyComplete():
@@ -196,52 +246,95 @@ class Run:
                     case _:
                         yield event
 
-    def _place(self, output: str) -> str:
+    def place(self, output: str) -> str:
+        """Where the command writes a declared output."""
         return self.plan.private(output) or posixpath.join(self._cwd, output)
 
-    def _written_by_command(self, output: str) -> bool:
-        """False for an early output that another command made (the hollow mode's full half)."""
-        return self.job.phase is None or not self.plan.places or self.plan.private(output) is not None
+    @property
+    def publishes(self) -> bool:
+        """What the command writes has to be brought to its declared place."""
+        return bool(self.plan.places) or self.is_moved
+
+    @property
+    def is_moved(self) -> bool:
+        """The command runs in another directory than the one that the request's files are in."""
+        return self._given != self._cwd
+
+    def has_lost_inputs(self) -> bool:
+        """An input is not there any more: the host has given the directory to another action after the early answer."""
+        return not all(map(os.path.exists, self._awaited))
+
+    def look_around(self) -> None:
+        """Takes in what is in the request's directory and counts later; done by `events` if it was not before.
+
+        Raises:
+            InterfaceChangedError: an early output that dependents were built with is none.
+        """
+        self._interfaces.look_around(self._given)
+        if self.job.phase is not None and not self.is_moved:
+            places = (posixpath.join(self._cwd, path) for path in self._inputs)
+            self._awaited = tuple(filter(os.path.exists, places))
 
     def _prepare(self) -> None:
-        for output in self.dependents_used:
-            path = posixpath.join(self._cwd, output)
-            if os.path.isfile(path):  # noqa: PTH113 - hot path
-                self._expected[output] = self._interface(path)
+        self.look_around()
         for directory in self.plan.directories:
             os.makedirs(directory, exist_ok=True)  # noqa: PTH103 - hot path
-        own = [output for output in self.job.early_outputs if self._written_by_command(output)]
-        outputs.prepare(self._place(output) for output in (*own, *self.job.outputs))
-
-    def _interface(self, path: str) -> bytes:
-        """What dependents take from an early output: the metadata in an archive, else all of the file."""
-        if path.endswith(".rlib"):
-            return elf.embedded_metadata(path)
-        from blake3 import blake3  # noqa: PLC0415 - for pipelined jobs only
-
-        return blake3(_content(path)).digest()
+        outputs.prepare(self.place(output) for output in (*self._interfaces.own(), *self.job.outputs))
 
     def _early(self) -> Early | None:
-        places = {output: self._place(output) for output in self.job.early_outputs}
-        # rustc writes empty metadata for crates that cannot be pipelined; an empty early output is none.
-        if not all(os.path.getsize(place) for place in places.values()):  # noqa: PTH202 - plain strings
+        if not self._interfaces.tell():
             return None
-        self._early_digests = {output: self._interface(place) for output, place in places.items()}
         self._early_seconds = self._supervisor.seconds
         return Early(self._early_seconds)
 
     def _outcome(self, exited: Exited) -> Outcome:
         outcome = self._ended(exited)
+        if self._held:
+            outcome = self._held.labelled(outcome)
         if outcome.stopped_early:
             return outcome
         if exited.stopped or exited.timed_out or outcome.signal is not None:
             self.discard()
         elif outcome.exit_code == 0:
             try:
-                self._check()
+                self._interfaces.check()
             except (InterfaceChangedError, RequestError) as error:
-                return evolve(outcome, exit_code=error.exit_code, message=str(error))
+                return outcome.spoiled(error.exit_code, str(error))
+            return self._held.audited(outcome) if self._held else outcome
+        elif self._held:
+            return self._explained(self._held, outcome)
         return outcome
+
+    def _explained(self, held: Held, outcome: Outcome) -> Outcome:
+        """What a run that failed was refused: it is run once more, in the same sandbox, and watched."""
+        if held.again is None:
+            return held.unexplained(outcome)
+        for confinement in held.agains:
+            again = evolve(
+                self._launch,
+                command=held.again,
+                capture=True,
+                stderr=None,
+                early_signal=EarlySignal.NONE,
+                files=None,
+                quits=False,
+                confinement=confinement,
+            )
+            self._supervisor = Supervisor(again, self._spawner, self._control)
+            # Looked at after the supervisor is known: whoever wants the end from now on tells this one.
+            if (
+                not self._is_unwanted
+                and self._was_watched()
+                and (told := held.explained(outcome)) is not None
+            ):
+                return told
+        return outcome
+
+    def _was_watched(self) -> bool:
+        """Runs to its end what is to be watched; False when somebody wanted it to end before."""
+        for _ in self._supervisor.events():
+            pass
+        return not self._is_unwanted
 
     def _ended(self, exited: Exited) -> Outcome:
         code = os.waitstatus_to_exitcode(exited.status)
@@ -279,37 +372,6 @@ class Run:
             f"{usage.peak_memory >> 20} MiB; run fewer jobs at once (--jobs), or only as many as fit (--memory)"
         )
 
-    def _check(self) -> None:
-        """After success: the early outputs are there, agree with the final ones, and are what dependents know."""
-        for output in self.job.early_outputs:
-            if self._written_by_command(output) and not os.path.isfile(self._place(output)):  # noqa: PTH113 - hot path
-                raise RequestError(
-                    f"the command succeeded but did not write its early output {output}; declare the path that it writes"
-                )
-        for output, digest in (self._early_digests or {}).items():
-            if self._interface(self._place(output)) != digest:
-                raise InterfaceChangedError(
-                    f"{output} changed after it was published, so dependents may have read the older one; "
-                    "this command cannot be pipelined"
-                )
-        final = self.plan.final_metadata
-        if final and self._pipelined:
-            for output in self.job.early_outputs:
-                if self._written_by_command(output) and not elf.agree(
-                    self._place(output), self._place(final)
-                ):
-                    raise InterfaceChangedError(
-                        f"{output} and the metadata inside {final} disagree; the compiler broke its contract, "
-                        "build this crate without pipelining"
-                    )
-        for output, expected in self._expected.items():
-            made = self._place(output) if self._written_by_command(output) else self._place(final or output)
-            if self._interface(made) != expected:
-                raise InterfaceChangedError(
-                    f"{output}, which dependents were built with, differs from what this run of the compiler made; "
-                    "its output is not deterministic: pipeline it in one process (worker mode) or not at all"
-                )
-
     def publish(self, declared: Sequence[str], *, root: str) -> None:
         """Brings staged outputs to their declared places.
 
@@ -321,14 +383,14 @@ class Run:
             RequestError: the command did not write one of them, or its place cannot be written.
         """
         for output in declared:
-            private = self.plan.private(output)
-            if private is None:
+            private, target = self.place(output), posixpath.join(root, output)
+            if private == target:
                 continue
             rewrite = self.plan.restore if place(output, self._cwd) in self._texts else None
+            # A host does what it likes with its sandbox, and of early outputs our own copy is needed later.
+            shared = self.plan.links_safely and not (self.is_moved and output in self.job.early_outputs)
             try:
-                outputs.publish(
-                    private, posixpath.join(root, output), link=self.plan.links_safely, rewrite=rewrite
-                )
+                outputs.publish(private, target, link=shared, rewrite=rewrite)
             except FileNotFoundError as error:
                 raise RequestError(
                     f"the command succeeded but did not write its declared output {output}; "
@@ -342,9 +404,8 @@ class Run:
 
         Early outputs that were told complete stay: they are whole, and the host has them (I8).
         """
-        early = () if self._early_digests is not None else self.job.early_outputs
-        own = (output for output in early if self._written_by_command(output))
-        outputs.discard(self._place(output) for output in (*own, *self.job.outputs))
+        early = () if self._interfaces.are_told else self._interfaces.own()
+        outputs.discard(self.place(output) for output in (*early, *self.job.outputs))
 
 
 def _files(job: Job, cwd: str) -> Callable[[], dict[int, int]] | None:
@@ -352,11 +413,6 @@ def _files(job: Job, cwd: str) -> Callable[[], dict[int, int]] | None:
     if not (job.stdout or job.stderr or job.raw_stderr):
         return None
     return lambda: redirection.opened(job, cwd=cwd)
-
-
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - hot path
-        return file.read()
 
 
 def _signal_name(number: int) -> str:

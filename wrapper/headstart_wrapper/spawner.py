@@ -45,8 +45,11 @@ _HEADER = 8
 _INT = 4
 """Bytes of a C int, which a descriptor is on its way."""
 
-_MOST_DESCRIPTORS = 4
+_LEAST_DESCRIPTORS = 4
 """A child's 0, 1 and 2, and its guard."""
+
+_MOST_DESCRIPTORS = 5
+"""Those, and the ruleset that holds it."""
 
 _CHUNK = 1 << 16
 
@@ -68,6 +71,10 @@ _END_SECONDS = 0.8
 """How long everything may take to die when the worker is gone; I3 gives one second in all."""
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+
+_LANDLOCK_RESTRICT_SELF = 446
+"""The number of the system call (asm-generic/unistd.h), the same on every machine that Linux came to after x86."""
 
 _PARENT, _FLAGS = 1, 6
 """Fields of proc(5)'s stat, behind the name."""
@@ -77,7 +84,10 @@ _PF_EXITING = 4
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from typing import Any
+
+    from headstart_wrapper.sandbox.mounts import Command, View
 
 Reaped = tuple[int, float, float, int, int, int, int, int, int, int]
 """Wait status (POSIX), then what `job.Usage` begins with, in its order and units."""
@@ -90,6 +100,10 @@ PipeId = tuple[int, int]
 
 _NO_JOB: tuple[bytes, PipeId] = b"", (0, 0)
 """The marks of a leader whose job is over."""
+
+
+class ConfinementError(OSError):
+    """The kernel does not confine a leader as it was asked to; nothing was started."""
 
 
 def become_parent() -> None:
@@ -110,7 +124,13 @@ def become_parent() -> None:
 
 
 def start_leader(
-    argv: list[str], executable: str, env: dict[str, str], descriptors: tuple[int, int, int, int]
+    argv: list[str],
+    executable: str,
+    env: dict[str, str],
+    descriptors: tuple[int, int, int, int],
+    ruleset: int = -1,
+    *,
+    view: View | None = None,
 ) -> int:
     """Starts a command as the leader of a new process group, in the caller's working directory.
 
@@ -120,37 +140,157 @@ def start_leader(
         env: the whole environment.
         descriptors: what becomes the child's 0, 1 and 2, and its guard: the reading end of a pipe; when the last writer
             is gone, the kernel kills the group. Every other descriptor must be close-on-exec.
+        ruleset: a descriptor of the Landlock ruleset (`sandbox.landlock`) that holds the leader, and with it all that it starts;
+            -1: none does.
+        view: what exists for it (`sandbox.view.plan`); None: what exists for us.
 
     Returns:
         The leader's process id, which is its group's id.
 
     Raises:
+        ConfinementError: the ruleset cannot be put on, or the view not be made.
         OSError: the kernel's reason; EINVAL for words that no command can have.
     """
+    numbered = list(zip(descriptors, (0, 1, 2, GUARD), strict=True))
     *_, guard = descriptors
-    try:
+    if view is not None:
+        return _in_view((executable, argv, env), numbered, ruleset, view)
+
+    def spawn() -> int:
         pid = os.posix_spawn(
             executable,
             argv,
             env,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, descriptor, number)
-                for descriptor, number in zip(descriptors, (0, 1, 2, GUARD), strict=True)
-            ],
+            file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, number) for descriptor, number in numbered],
             setpgroup=0,
             setsigmask=(),
             setsigdef=_IGNORED_BY_PYTHON,
         )
+        _arm(guard, pid)  # at once: until then nothing ends it with us
+        return pid
+
+    try:
+        return spawn() if ruleset < 0 else _confined(spawn, ruleset)
     except ValueError as error:
         raise OSError(errno.EINVAL, str(error)) from error
+
+
+def _arm(guard: int, pid: int) -> None:
+    """Has the kernel kill a leader's group when nobody can write into its guard any more."""
     try:
         # fcntl(2): the owner is the group itself, not its number, so no later group of that number can be hit.
         fcntl.fcntl(guard, fcntl.F_SETOWN, -pid)
         fcntl.fcntl(guard, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(guard, fcntl.F_SETFL, os.O_ASYNC)
     except OSError:
-        return pid  # a kernel that cannot do this leaves the other defences
+        return  # a kernel that cannot do this leaves the other defences
+    if _is_hung_up(guard):  # the last writer was gone before: the kernel told nobody, and will not again
+        _kill(-pid)
+
+
+def _is_hung_up(guard: int) -> bool:
+    poll = select.poll()
+    poll.register(guard, 0)  # poll(2): POLLHUP comes unasked
+    return bool(poll.poll(0))
+
+
+def _in_view(command: Command, descriptors: list[tuple[int, int]], ruleset: int, view: View) -> int:
+    """Starts a leader by fork, which no other does: `sandbox.mounts` says why."""
+    if __name__ == "__main__" and "headstart_wrapper.spawner" not in sys.modules:
+        # The helper finds nothing of ours by itself; this program is one of the modules that it finds now.
+        sys.modules["headstart_wrapper.spawner"] = sys.modules[__name__]
+        sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - without pathlib
+    from headstart_wrapper.sandbox import mounts  # noqa: PLC0415 - only for jobs that want it
+
+    pid, report = mounts.fork(command, descriptors, ruleset, view)
+    _arm(descriptors[-1][0], pid)
+    mounts.await_command(pid, report)
     return pid
+
+
+def _confined(spawn: Callable[[], int], ruleset: int) -> int:
+    """Starts a leader in a thread of its own, which the ruleset holds first.
+
+    Landlock holds the thread that asks for it and whatever that thread starts, for ever, and no other thread: so each start has a
+    new one. In it nothing may be imported or opened any more. It stays until the leader has exited, because a leader that wants to
+    die with its parent (PR_SET_PDEATHSIG, prctl(2)) dies with the *thread* that started it.
+    """
+    import _thread  # noqa: PLC0415 - without a ruleset there is no other thread
+
+    restrict = restriction(ruleset)
+    signals = signal.valid_signals()
+    pending, started = [spawn], _thread.allocate_lock()
+    outcome: list[int | BaseException] = []
+    started.acquire()
+
+    def run() -> None:
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)  # they are the first thread's to take
+            restrict()
+            outcome.append(pid := pending.pop()())
+        except BaseException as error:  # noqa: BLE001 - raised again where somebody hears it
+            outcome.append(error)
+            return
+        finally:
+            started.release()
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            return  # it was reaped before we looked
+
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+    started.acquire()
+    found = outcome.pop()
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def restriction(ruleset: int) -> Callable[[], None]:
+    """What puts a Landlock ruleset on the thread that calls it, for ever; calling it imports and opens nothing.
+
+    Raises:
+        ConfinementError: by what is returned: the kernel does not do it; here: Python cannot ask it to.
+    """
+    try:
+        prctl, syscall = library_function("prctl"), library_function("syscall")
+    except (ImportError, AttributeError, OSError) as error:
+        raise ConfinementError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+    import _ctypes  # noqa: PLC0415 - it is there by now
+
+    def restrict() -> None:
+        if prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0):
+            number = _ctypes.get_errno()
+            raise ConfinementError(number, os.strerror(number))
+
+    return restrict
+
+
+_library_functions: dict[str, Callable[..., int]] = {}
+
+
+def library_function(name: str) -> Callable[..., int]:
+    """A function of the C library that takes ints and bytes, and returns an int; `_ctypes.get_errno` tells why it failed.
+
+    Raises:
+        ImportError, AttributeError, OSError: it cannot be had.
+    """
+    if name not in _library_functions:
+        import _ctypes  # noqa: PLC0415 - for these few; the package around it costs ten times as much
+
+        class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]  # noqa: SLF001 - what ctypes.c_int is made of
+            _type_ = "i"
+
+        class Function(_ctypes.CFuncPtr):
+            _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+            _restype_ = Int
+
+        library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # dlopen(3): the program itself
+        _library_functions[name] = Function(_ctypes.dlsym(library, name))
+    return _library_functions[name]
 
 
 def reap_leader(pid: int) -> Reaped | None:
@@ -234,19 +374,23 @@ class Children:
         self._sees_them = sees_processes()
 
     def start(
-        self, request: tuple[list[str], str, dict[str, str], str], descriptors: list[int]
+        self,
+        request: tuple[list[str], str, dict[str, str], str, bool, View | None],
+        descriptors: list[int],
     ) -> tuple[int, int]:
-        """Starts a leader; returns its process id and a pidfd."""
-        if len(descriptors) < _MOST_DESCRIPTORS:
+        """Starts a leader, confined by the last descriptor if the request says so; returns its process id and a pidfd."""
+        argv, executable, env, cwd, is_confined, view = request
+        if len(descriptors) < _LEAST_DESCRIPTORS + is_confined:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        argv, executable, env, cwd = request
-        stdin, stdout, stderr, guard = descriptors
+        stdin, stdout, stderr, guard, ruleset = (*descriptors, -1)[:_MOST_DESCRIPTORS]
         self._last += 1
         tag = self._prefix + str(self._last).encode()
         name, _, value = tag.decode().partition("=")
         os.chdir(cwd)
         try:
-            pid = start_leader(argv, executable, env | {name: value}, (stdin, stdout, stderr, guard))
+            pid = start_leader(
+                argv, executable, env | {name: value}, (stdin, stdout, stderr, guard), ruleset, view=view
+            )
         finally:
             os.chdir("/")  # a sandbox that is taken back must not be anybody's directory (I8)
         self._leaders[pid] = tag, pipe_id(os.fstat(guard))
@@ -356,10 +500,14 @@ def sees_processes() -> bool:
 
 def children(pid: int) -> list[int]:
     """The processes that a process has to reap."""
+    found: set[int] = set()
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 - without pathlib
-            return [int(child) for child in file.read().split()]
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        # The first thread last: it takes over the children of those that end meanwhile.
+        for thread in reversed(os.listdir(f"/proc/{pid}/task")):  # noqa: PTH208 - without pathlib
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:  # noqa: PTH123
+                found.update(int(child) for child in file.read().split())
+        return list(found)
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that ended
         everybody = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]  # noqa: PTH208 - without pathlib
         return [other for other in everybody if _field(other, _PARENT) == str(pid).encode()]
     except OSError:
@@ -462,7 +610,11 @@ def serve(connection: socket.socket, owner: str) -> None:
                     children.abort(argument)
                     answer = None
             except OSError as error:
-                answer = ("failed", error.errno)
+                answer = (
+                    "failed",
+                    error.errno,
+                    (error.filename or "") if isinstance(error, ConfinementError) else None,
+                )
             except (ValueError, KeyError):
                 # A directory's name that no directory can have; a leader of another helper.
                 answer = ("failed", errno.EINVAL)
@@ -482,10 +634,7 @@ def serve(connection: socket.socket, owner: str) -> None:
 def become_subreaper() -> bool:
     """Takes the orphans of our descendants, prctl(2); where that cannot be had, the other defences are left."""
     try:
-        import _ctypes  # noqa: PLC0415 - for this one call; the package around it costs ten times as much
-
-        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]  # dlopen(3): the program itself
-        return bool(_ctypes.call_function(prctl, (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0)
+        return library_function("prctl")(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     except (ImportError, AttributeError, OSError):
         return False
 

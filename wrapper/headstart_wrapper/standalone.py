@@ -54,8 +54,8 @@ def run(job: Job, *, cwd: str, variables: Mapping[str, str], reason: str | None)
         outcome = announcer.finished(outcome)
     if job.stats:
         outcome = stats_file.record(job, outcome)
-    if outcome.message:
-        say(outcome.message)
+    for sentence in filter(None, (*outcome.remarks, outcome.message)):
+        say(sentence)
     if announcer is not None:  # last: whoever is told of a failure finds all that there is to know of it
         for message in announcer.failed(outcome.exit_code):
             say(message)
@@ -83,7 +83,7 @@ def _run(
     """
     with contextlib.ExitStack() as stack:
         stage = None
-        if job.phase is not None or job.early_outputs:
+        if job.phase is not None or job.early_outputs or job.is_checked:
             import tempfile  # noqa: PLC0415 - for pipelined jobs only
 
             stage = stack.enter_context(tempfile.TemporaryDirectory(prefix="headstart-"))
@@ -102,6 +102,7 @@ def _run(
             # Standalone, the full half always comes after the early one, whose outputs dependents may have read.
             dependents_used=job.early_outputs if job.phase is Phase.FULL else (),
             control=control,
+            tools_store=_cache(variables) if job.is_checked else "",
         )
         if job.explain:
             for note in run.explanation():
@@ -119,6 +120,13 @@ def _run(
             if announcer is not None:
                 announcer.interrupt(signal.SIGTERM)
         return _succeeded(run, outcome, cwd, announcer) if outcome.exit_code == 0 else outcome
+
+
+def _cache(variables: Mapping[str, str]) -> str:
+    """Where a user's programs keep what they can find out again; "" when nothing says so."""
+    home = variables.get("HOME", "")
+    base = variables.get("XDG_CACHE_HOME") or (home and posixpath.join(home, ".cache"))
+    return posixpath.join(base, "headstart", "tools") if base.startswith("/") else ""
 
 
 def _succeeded(run: Run, outcome: Outcome, cwd: str, announcer: Announcer | None) -> Outcome:

@@ -121,6 +121,29 @@ FIELDS = (
         lambda _, outcome: outcome.message or None,
         nullable=True,
     ),
+    Field(
+        "sandbox",
+        "string",
+        "",
+        "the check that was asked for, or an audit where a host says what the job reads; null when there was none",
+        lambda job, outcome: job.check if job.is_checked else ("audit" if outcome.assurance else None),
+        nullable=True,
+    ),
+    Field(
+        "sandbox_assurance",
+        "string",
+        "",
+        "what really held the command, as in `enforce` or `enforce without TCP`; null when nothing did",
+        lambda _, outcome: outcome.assurance or None,
+        nullable=True,
+    ),
+    Field(
+        "sandbox_findings",
+        "array",
+        "",
+        "what the check found, a sentence each",
+        lambda _, outcome: outcome.findings,
+    ),
     Field("user_seconds", "number", "seconds", "CPU time outside the kernel", _used("user"), nullable=True),
     Field(
         "system_seconds", "number", "seconds", "CPU time inside the kernel", _used("system"), nullable=True

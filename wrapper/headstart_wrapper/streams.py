@@ -17,6 +17,9 @@ from headstart_wrapper.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from headstart_wrapper.sandbox.confinement import Confinement
 
 _CHUNK: Final = 1 << 16
 """A pipe's capacity on Linux."""
@@ -34,6 +37,7 @@ class Launch(Record, kw_only=True):
         timeout, kill_delay: seconds.
         files: opens what takes the place of streams (`redirection`); None: nothing does.
         quits: the job is ended when its early outputs are complete; what it says on stderr after that is nothing to hear.
+        confinement: makes what holds the job, right before it starts, and takes it back right after; None: nothing holds it.
     """
 
     command: tuple[str, ...]
@@ -47,6 +51,7 @@ class Launch(Record, kw_only=True):
     kill_delay: float
     files: Callable[[], dict[int, int]] | None = None
     quits: bool = False
+    confinement: Callable[[], AbstractContextManager[Confinement | None]] | None = None
 
 
 class Text(Record):

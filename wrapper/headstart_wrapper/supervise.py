@@ -177,9 +177,15 @@ class Supervisor:
     def _start(self, streams: Streams) -> ProcessGroup:
         launch = self._launch
         try:
-            group = ProcessGroup.start(
-                self._spawner, launch.command, cwd=launch.cwd, env=launch.env, streams=streams.child
-            )
+            with launch.confinement() if launch.confinement else contextlib.nullcontext() as confinement:
+                group = ProcessGroup.start(
+                    self._spawner,
+                    launch.command,
+                    cwd=launch.cwd,
+                    env=launch.env,
+                    streams=streams.child,
+                    confinement=confinement,
+                )
         except BaseException:
             self._lifecycle.feed(Event.START_FAILED)
             raise

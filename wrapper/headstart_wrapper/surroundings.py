@@ -17,8 +17,15 @@ class Surroundings:
         cwd: its absolute path, which relative paths are relative to.
     """
 
-    def __init__(self, cwd: str) -> None:
+    def __init__(self, cwd: str, *, runs_in: str | None = None) -> None:
+        """Reads nothing yet.
+
+        Args:
+            cwd: where the job's files are.
+            runs_in: the directory in which its command will find itself; None: the same.
+        """
         self.cwd = cwd
+        self._runs_in = runs_in or cwd
         self._texts: dict[str, str] = {}
 
     def read(self, path: str) -> str:
@@ -38,7 +45,7 @@ class Surroundings:
     def place(self, magic: str) -> str:
         """The directory that one of `job_files.MAGIC` stands for, as Bazel lays them out."""
         if magic == PWD:
-            return self.cwd
+            return self._runs_in
         external = posixpath.join(self.cwd, "external")
         # Of a job in its execution root `external` leads to the output base; where nothing is external, it is two above.
         above = (external, "..") if os.path.exists(external) else (self.cwd, "../..")  # noqa: PTH110 - as above

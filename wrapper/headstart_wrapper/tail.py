@@ -49,6 +49,7 @@ def take_shortcut(arguments: Sequence[str]) -> None:
 
 _REASONS = (
     ("stay", "--stay"),
+    ("is_checked", "--sandbox"),
     ("timeout", "--timeout"),
     ("stats", "--stats"),
     ("graceful_sigterm", "--graceful-sigterm"),

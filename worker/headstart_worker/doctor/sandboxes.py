@@ -1,119 +1,79 @@
-"""What `--sandbox` can do in this release, and what this kernel would offer to a later one."""
+"""What `--sandbox` gives on this machine, by the same probes that jobs are decided by, and what it is made of."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-from headstart_worker.doctor import programs
-from headstart_worker.doctor.finding import Finding, Probe, missing, ok
-from headstart_wrapper import options
-from headstart_wrapper.errors import RequestError
+from headstart_worker.doctor.finding import Finding, Probe, missing, ok, weaker
+from headstart_wrapper.errors import MachineError
 from headstart_wrapper.job import Sandbox
+from headstart_wrapper.sandbox import landlock, policy, probe, tracer, view
 
-_LANDLOCK_CREATE_RULESET: Final = 444
-"""The number of the system call, on every architecture."""
-
-_VERSION_FLAG: Final = 1
-"""LANDLOCK_CREATE_RULESET_VERSION: asks for the ABI and makes nothing."""
-
-_ENOUGH_ABI: Final = 3
-"""Before it, moves between directories or truncation cannot be held to rules (Linux 6.2)."""
-
-_PR_GET_SECCOMP: Final = 21
-
-_ACTIONS: Final = Path("/proc/sys/kernel/seccomp/actions_avail")
-
-_UNSHARE_USER_AND_MOUNTS: Final = "import ctypes, sys; sys.exit(ctypes.CDLL(None, use_errno=True).unshare(0x10020000) and ctypes.get_errno())"
-
-_LATER: Final = "nothing of this release needs it"
+_LANDLOCK: Final = (
+    "Linux 6.7, with landlock in the kernel's lsm= list and in no container that filters it, has all of it"
+)
+_LINUX_6_7: Final = "Linux 6.7 refuses TCP too"
 
 
 def probes() -> tuple[Probe, ...]:
     """What is probed, in the order of the report."""
-    return (modes, landlock, user_namespaces, bubblewrap, seccomp)
+    return (modes, held_by_landlock, views, traces)
 
 
 def modes() -> Iterator[Finding]:
-    """The modes of --sandbox, as the grammar takes them."""
+    """What a job gets that asks for each mode."""
     for mode in Sandbox:
-        what = f"--sandbox={mode}"
+        what, available = f"--sandbox={mode}", probe.available(mode)
         try:
-            options.check(options.parse([what, "--", "true"]))
-        except RequestError as error:
+            policy.decide(mode, available, unavailable="fail")
+        except MachineError as error:
+            less = policy.decide(mode, available, unavailable="warn")
             yield missing(
                 what,
-                "not in this release, which knows only off: such a job is refused",
-                str(error).partition("; ")[2],
+                f"such a job fails; with --sandbox-unavailable=warn it runs with {less.name}",
+                str(error).partition(": ")[2].partition("; see ")[0],
             )
         else:
-            yield ok(what, "jobs run without checks" if mode is Sandbox.OFF else "available")
+            yield ok(what, _GIVEN[mode])
 
 
-def landlock() -> Iterator[Finding]:
+_GIVEN: Final = {
+    Sandbox.OFF: "jobs run without checks",
+    Sandbox.AUDIT: "what dependency files and outputs tell is compared with what is declared",
+    Sandbox.ENFORCE: "the kernel refuses undeclared reads, writes and connections",
+    Sandbox.STRICT: "likewise, and undeclared files do not exist for the job",
+}
+
+
+def held_by_landlock() -> Iterator[Finding]:
     """Landlock."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    abi = libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
-    if abi < 0:
-        reason = os.strerror(ctypes.get_errno())
-        yield missing(
-            "Landlock",
-            f"{reason}; {_LATER}",
-            "Linux 6.2, with landlock in the kernel's lsm= list, has enough of it",
-        )
-    elif abi < _ENOUGH_ABI:
-        yield missing("Landlock", f"ABI {abi}, which leaves gaps; {_LATER}", "Linux 6.2 has ABI 3")
+    abi, why_not = landlock.abi()
+    if abi < policy.LEAST_ABI:
+        yield missing("Landlock", why_not or f"ABI {abi}, which leaves gaps", _LANDLOCK)
+    elif abi < policy.TCP_ABI:
+        yield weaker("Landlock", f"ABI {abi}: reads and writes can be held, connections cannot", _LINUX_6_7)
     else:
-        yield ok("Landlock", f"ABI {abi}: reads and writes can be held to rules without privileges")
+        yield ok("Landlock", f"ABI {abi}: reads, writes and connections can be held without privileges")
 
 
-def user_namespaces() -> Iterator[Finding]:
+def views() -> Iterator[Finding]:
     """User and mount namespaces."""
-    said = programs.ask([sys.executable, "-I", "-S", "-c", _UNSHARE_USER_AND_MOUNTS])
-    if said.exit_code == 0:
+    why_not = view.can_be_made()
+    if why_not:
+        reason, _, remedy = why_not.partition("; ")
+        yield missing(
+            "user namespaces", reason, remedy or "see the kernel's and the container's settings for them"
+        )
+    else:
         yield ok("user namespaces", "a view of one's own of the file system can be made: tried")
+
+
+def traces() -> Iterator[Finding]:
+    """strace, for --trace-files, headstart check, and what a sandbox refused."""
+    why_not = tracer.can_trace()
+    if why_not:
+        reason, _, remedy = why_not.partition(": ")
+        yield missing("strace", reason, remedy or "allow ptrace to whoever runs jobs")
     else:
-        reason = os.strerror(said.exit_code) if said.exit_code and said.exit_code > 0 else "it ended badly"
-        yield missing(
-            "user namespaces",
-            f"{reason}; {_LATER}",
-            "sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns, or the container's filter",
-        )
-
-
-def bubblewrap() -> Iterator[Finding]:
-    """The program bwrap."""
-    path, nothing = programs.on_path("bwrap"), programs.no_op()
-    if path is None:
-        yield missing("bwrap", f"not on PATH; {_LATER}", "install bubblewrap")
-        return
-    said = programs.ask([path, "--ro-bind", "/", "/", nothing or "true"])
-    if said.exit_code == 0:
-        yield ok("bwrap", f"{path} works: tried")
-    else:
-        reason = said.line or "it does not answer"
-        yield missing("bwrap", f"{path}: {reason}; {_LATER}", "see user namespaces")
-
-
-def seccomp() -> Iterator[Finding]:
-    """The kernel's seccomp."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    mode = libc.prctl(_PR_GET_SECCOMP, 0, 0, 0, 0)
-    if mode < 0:
-        yield missing(
-            "seccomp", f"{os.strerror(ctypes.get_errno())}; {_LATER}", "a kernel with CONFIG_SECCOMP"
-        )
-        return
-    actions = _ACTIONS.read_text("ascii").split() if _ACTIONS.exists() else []
-    tells = "user_notif" in actions
-    filtered = ", and this process is filtered itself" if mode else ""
-    if tells:
-        yield ok("seccomp", f"system calls can be told to a supervisor{filtered}")
-    else:
-        yield missing(
-            "seccomp", f"calls cannot be told to a supervisor{filtered}; {_LATER}", "Linux 5.0, with /proc"
-        )
+        yield ok("strace", "what a job really opens can be told: tried")

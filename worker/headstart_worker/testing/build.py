@@ -20,6 +20,7 @@ from headstart_worker.cargo.units import Unit, Units
 from headstart_worker.digests import MISSING, Digests
 from headstart_worker.messages import Input, WorkResponse
 from headstart_worker.testing.host import FakeHost
+from headstart_worker.testing.sandboxes import Sandboxes
 from headstart_wrapper.errors import RequestError
 
 
@@ -87,24 +88,26 @@ async def build(
     mode: Mode,
     jobs: int,
     host: FakeHost,
+    sandboxes: Sandboxes | None = None,
     up_to_date: Collection[str] = (),
 ) -> BuildReport:
     """Builds every unit that is not up to date.
 
     Args:
         units: of the imported workspace.
-        workspace: its root, which must be the worker's directory.
+        workspace: its root, which must be the worker's directory when there are no sandboxes.
         outroot: directory of all outputs, relative to the workspace.
         mode: "none" or "worker".
         jobs: requests that may be unanswered at once.
         host: a running worker's.
+        sandboxes: in the worker's directory, of the workspace; each request then has one.
         up_to_date: names of units whose outputs, of this mode, are there and right.
 
     Raises:
         RequestError: a declared input does not exist.
         WorkerEndedError: the worker ended before the build.
     """
-    run = _Build(units, workspace, outroot, mode, host, trio.CapacityLimiter(jobs))
+    run = _Build(units, workspace, outroot, mode, host, sandboxes, trio.CapacityLimiter(jobs))
     async with trio.open_nursery() as nursery:
         for unit in units:
             if unit.name in up_to_date:
@@ -131,6 +134,7 @@ class _Build:
     outroot: str
     mode: Mode
     host: FakeHost
+    sandboxes: Sandboxes | None
     slots: trio.CapacityLimiter
     requests: int = 0
     failures: list[Failure] = field(factory=list)
@@ -206,11 +210,16 @@ class _Build:
             )
             sent = self.clock()
             self.requests += 1
-            response: WorkResponse = await self.host.work(lines, inputs)
+            response = await self._send(lines, inputs, tuple(declared))
         if response.exit_code != 0:
             self.failures.append(Failure(unit.name, phase, response.exit_code, response.output))
             return None
         return sent
+
+    async def _send(self, lines: list[str], inputs: list[Input], outputs: tuple[str, ...]) -> WorkResponse:
+        if self.sandboxes is None:
+            return await self.host.work(lines, inputs)
+        return await self.sandboxes.work(self.host, lines, inputs, outputs=outputs)
 
     def _prepare(self, unit: Unit, phase: Phase | None, declared: tuple[str, ...]) -> list[Input]:
         """What a build tool does before an action: old outputs go, directories come, inputs are hashed."""

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +54,8 @@ class Ended:
 class _Waiter:
     """One `work` that waits for the response to its id."""
 
-    def __init__(self) -> None:
+    def __init__(self, answered: Callable[[WorkResponse], object]) -> None:
+        self.answered = answered
         self.arrived = trio.Event()
         self.response: WorkResponse | None = None
 
@@ -212,6 +213,7 @@ class FakeHost:
         *,
         request_id: int | None = None,
         sandbox_dir: str = "",
+        answered: Callable[[WorkResponse], object] = lambda _response: None,
     ) -> WorkResponse:
         """Sends a request and waits for its response.
 
@@ -219,13 +221,14 @@ class FakeHost:
             arguments: the wrapper's command line.
             inputs: with digests, or without.
             request_id: None: a new one; 0 is singleplex.
-            sandbox_dir: see the protocol.
+            sandbox_dir: see the protocol. `Sandboxes.work` makes one, and takes it back.
+            answered: called as the response is read, before anything else happens, and also when nobody waits for it any more.
 
         Raises:
             WorkerEndedError: the worker ended first.
         """
         number = self.new_id() if request_id is None else request_id
-        waiter = _Waiter()
+        waiter = _Waiter(answered)
         self._waiters.setdefault(number, deque()).append(waiter)
         await self.send(WorkRequest(number, tuple(arguments), tuple(inputs), sandbox_dir))
         await waiter.arrived.wait()
@@ -306,6 +309,7 @@ class FakeHost:
         if waiters:
             waiter = waiters.popleft()
             waiter.response = response
+            waiter.answered(response)
             waiter.arrived.set()
         else:
             self._unclaimed.append(response)

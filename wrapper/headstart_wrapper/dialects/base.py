@@ -130,6 +130,10 @@ class Dialect(Protocol):
     def name(self) -> str:
         """The name that `--dialect` takes."""
 
+    @property
+    def stages(self) -> bool:
+        """What its commands write can be moved to a private directory, so that they leave nothing else in their own."""
+
     def plan(
         self,
         command: Sequence[str],
@@ -140,6 +144,7 @@ class Dialect(Protocol):
         read: Callable[[str], str],
         directory: str = "",
         verbatim: bool = False,
+        stands_for: str | None = None,
     ) -> Plan:
         """Return the plan for one command.
 
@@ -151,6 +156,8 @@ class Dialect(Protocol):
             read: returns the text of a response file; a relative path is relative to the job's directory.
             directory: the job's absolute directory, so that `out/x` and `/job/out/x` are known to be one; optional.
             verbatim: who wrote the command chose what the compiler says; nothing is added to make it say more.
+            stands_for: the job's directory is a private one that stands for this one: neither is to show in what is
+                written, and this one is named in texts.
 
         Raises:
             RequestError: the command cannot do what the request wants from it.

@@ -16,6 +16,7 @@ class Generic(Record):
     """Any command."""
 
     name: str = "generic"
+    stages: bool = False
 
     def plan(
         self,
@@ -27,6 +28,7 @@ class Generic(Record):
         read: Callable[[str], str],  # noqa: ARG002 - nor is it ours to know what its arguments mean
         directory: str = "",
         verbatim: bool = False,  # noqa: ARG002 - it always is
+        stands_for: str | None = None,  # noqa: ARG002 - how it is told which names to write is not known
     ) -> Plan:
         """Return the command untouched; see `Dialect.plan`."""
         watched = pipelined and bool(early_outputs)

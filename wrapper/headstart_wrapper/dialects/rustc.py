@@ -20,7 +20,7 @@ from headstart_wrapper.dialects.rustc_command import Invocation, understand
 from headstart_wrapper.dialects.rustc_output import PlainOutput, RustcOutput
 from headstart_wrapper.dialects.rustc_places import Outputs, Staging, outputs, staged
 from headstart_wrapper.errors import RequestError
-from headstart_wrapper.records import Record
+from headstart_wrapper.records import Record, evolve
 
 _LIBRARIES = frozenset({"lib", "rlib"})
 _COLORS = frozenset({"auto", "always", "never"})
@@ -32,6 +32,7 @@ class Rustc(Record):
     """rustc, and drivers with its command line (clippy-driver)."""
 
     name: str = "rustc"
+    stages: bool = True
 
     def plan(
         self,
@@ -43,6 +44,7 @@ class Rustc(Record):
         read: Callable[[str], str],
         directory: str = "",
         verbatim: bool = False,
+        stands_for: str | None = None,
     ) -> Plan:
         """Return the plan for one rustc command; see `Dialect.plan`.
 
@@ -62,6 +64,8 @@ class Rustc(Record):
         if verbatim and speech is not None and not speech.passes:
             speech = None
         staging = staged(invocation, stage) if stage is not None else Staging({}, (), (), (), ())
+        if stands_for is not None:
+            staging = _moved(staging, directory, stands_for)
         signal, note = EarlySignal.NONE, None
         if pipelined and early_outputs:
             signal, note = _signal(invocation, speech, written, early_outputs, directory)
@@ -94,6 +98,19 @@ class Rustc(Record):
             note=note,
             directory=directory,
         )
+
+
+def _moved(staging: Staging, directory: str, stands_for: str) -> Staging:
+    """The same in a private directory.
+
+    A mapping of the command's own comes later and counts. Without one, only a mapping gives the same bytes everywhere: a name that was
+    mapped is another thing in the metadata than the same name that was not.
+    """
+    return evolve(
+        staging,
+        added=(f"--remap-path-prefix={directory}=.", *staging.added),
+        spellings=(*staging.spellings, (directory, stands_for)),
+    )
 
 
 class _Speech(Record):

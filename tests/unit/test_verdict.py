@@ -1,0 +1,49 @@
+"""Findings as people read them: one line each, in a stable order, each once."""
+
+from __future__ import annotations
+
+import pytest
+
+from headstart_wrapper.sandbox.declared import Declared
+from headstart_wrapper.sandbox.verdict import Finding, Kind, found, merged, sentence, spelled, table
+
+READ = found(Kind.UNDECLARED_READ, "data.txt", "out/lib.d names it")
+
+
+def test_a_sentence_says_what_how_and_what_to_do() -> None:
+    assert sentence(READ) == (
+        "data.txt was read and is not declared (out/lib.d names it); "
+        "declare it: --input=data.txt, or an input of the action"
+    )
+    assert sentence(Finding(Kind.NETWORK, "10.0.0.1:80")) == "the network was used: 10.0.0.1:80"
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_has_a_sentence_with_its_path(kind: Kind) -> None:
+    path = "{}%s{0}"
+    assert path in sentence(found(kind, path, "d"))
+    assert "\n" not in sentence(found(kind, "a\nb\x1b\udcff", "d\ne"))
+
+
+def test_findings_are_told_once_and_in_order() -> None:
+    missing = found(Kind.MISSING_OUTPUT, "a")
+    by_trace = Finding(Kind.UNDECLARED_READ, "data.txt", "read by rustc")
+    other = found(Kind.UNDECLARED_READ, "a.txt")
+    both = Finding(READ.kind, READ.path, "out/lib.d names it; read by rustc", READ.remedy)
+    assert merged([missing, READ, by_trace, other, READ, by_trace]) == [other, both, missing]
+    assert merged([by_trace, found(Kind.UNDECLARED_READ, "data.txt")])[0].remedy == READ.remedy
+
+
+def test_a_table_is_as_wide_as_it_has_to_be() -> None:
+    assert table([]) == ""
+    assert table([found(Kind.UNUSED_INPUT, "long/name.h", "x"), found(Kind.DENIED, "a\nb")]) == (
+        "what          path         how known  add\n"
+        "unused-input  long/name.h  x          leave it out, unless another configuration needs it\n"
+        "denied        a\\nb\n"
+    )
+
+
+def test_paths_are_spelled_as_their_declaration_would() -> None:
+    declared = Declared(directory="/r", spellings=(("/stage", "out"), ("/r/own", "/w")))
+    places = {"/r/src/a.rs": "src/a.rs", "/stage/x/a.o": "out/x/a.o", "/r/own/a": "/w/a", "/rx/a": "/rx/a"}
+    assert {path: spelled(path, declared) for path in places} == places
