@@ -197,7 +197,7 @@ def test_I6_modes_without_hollow_give_the_same_bytes(workspace: BazelWorkspace) 
     assert results["none"] == results["worker"]
 
 
-@pytest.mark.parametrize("mode", ["hollow", "worker"])
+@pytest.mark.parametrize("mode", MODES)
 def test_I6_no_strategy_changes_the_bytes(workspace: BazelWorkspace, mode: str) -> None:
     results = {}
     for name, flags in STRATEGIES.items():

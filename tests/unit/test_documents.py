@@ -96,3 +96,9 @@ def test_make_help_lists_the_targets_of_the_readme() -> None:
     for target in ("setup", "demo", "test", "lint", "bench", "help"):
         assert re.search(rf"^{target}: ## ", makefile, re.MULTILINE)
     assert sys.version_info >= (3, 11)
+
+
+def test_both_documents_have_one_strategy_table() -> None:
+    table = DESIGN[DESIGN.index("| strategy | `none` |") :].partition("\n\n")[0]
+    assert len(table.splitlines()) == 9
+    assert table in (ROOT / "README.md").read_text("utf-8")

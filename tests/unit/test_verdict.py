@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headstart_wrapper.sandbox.declared import Declared
-from headstart_wrapper.sandbox.verdict import Finding, Kind, found, merged, sentence, spelled, table
+from headstart_wrapper.sandbox.verdict import Finding, Kind, found, merged, sentence, spelled, split
 
 READ = found(Kind.UNDECLARED_READ, "data.txt", "out/lib.d names it")
 
@@ -34,16 +34,18 @@ def test_findings_are_told_once_and_in_order() -> None:
     assert merged([by_trace, found(Kind.UNDECLARED_READ, "data.txt")])[0].remedy == READ.remedy
 
 
-def test_a_table_is_as_wide_as_it_has_to_be() -> None:
-    assert table([]) == ""
-    assert table([found(Kind.UNUSED_INPUT, "long/name.h", "x"), found(Kind.DENIED, "a\nb")]) == (
-        "what          path         how known  add\n"
-        "unused-input  long/name.h  x          leave it out, unless another configuration needs it\n"
-        "denied        a\\nb\n"
-    )
-
-
 def test_paths_are_spelled_as_their_declaration_would() -> None:
     declared = Declared(directory="/r", spellings=(("/stage", "out"), ("/r/own", "/w")))
     places = {"/r/src/a.rs": "src/a.rs", "/stage/x/a.o": "out/x/a.o", "/r/own/a": "/w/a", "/rx/a": "/rx/a"}
     assert {path: spelled(path, declared) for path in places} == places
+
+
+def test_what_is_no_fault_is_told_in_sums() -> None:
+    probes = [Finding(Kind.UNDECLARED_PROBE, f"inc/{name}.h") for name in "ab"]
+    read = found(Kind.UNDECLARED_READ, "inc/c.h")
+    sums, left = split([probes[0], read, probes[1]])
+    assert sums == [
+        "undeclared names that were looked for in vain: 2, inc/a.h the first; headstart check lists them"
+    ]
+    assert left == [read]
+    assert split([read]) == ([], [read])

@@ -1,4 +1,4 @@
-"""What a check found: one record for each thing, and how it is told in a sentence or in a table. Pure."""
+"""What a check found: one record for each thing, and how it is told in a sentence. Pure."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ _TOLD: Final = {
 }
 
 _SUMMED: Final = {
-    Kind.UNDECLARED_PROBE: "{} undeclared files were looked for that are not there",
-    Kind.UNDECLARED_LISTING: "{} undeclared directories were listed",
+    Kind.UNDECLARED_PROBE: "undeclared names that were looked for in vain: {}",
+    Kind.UNDECLARED_LISTING: "undeclared directories that were listed: {}",
 }
 
 REMEDIES: Final = {
@@ -81,7 +81,6 @@ REMEDIES: Final = {
 """What to do about a finding, where that is the same for all of its kind; `{}` stands for its path."""
 
 _ORDER: Final = {kind: place for place, kind in enumerate(Kind)}
-_COLUMNS: Final = ("what", "path", "how known", "add")
 _AND: Final = "; "
 
 
@@ -137,22 +136,6 @@ def sentence(finding: Finding) -> str:
     how = f" ({finding.detail})" if finding.detail else ""
     remedy = f"; {finding.remedy}" if finding.remedy else ""
     return _one_line(f"{told}{how}{remedy}")
-
-
-def table(findings: Iterable[Finding]) -> str:
-    """Findings, merged, as lines under a heading, each column as wide as it has to be; "" for none."""
-    rows = [
-        tuple(map(_one_line, (finding.kind, finding.path, finding.detail, finding.remedy)))
-        for finding in merged(findings)
-    ]
-    if not rows:
-        return ""
-    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (_COLUMNS, *rows)
-    )
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _one_line(text: str) -> str:
