@@ -103,7 +103,7 @@ def test_an_undeclared_source_is_named(crate: Project, undeclared: str) -> None:
     declared = crate.declared(*inputs, outputs=RUST_OUTPUTS, env=("BOTH", "NEITHER"))
     found = audit(declared)
     assert kinds(found) == [(Kind.UNDECLARED_READ, undeclared)]
-    assert sentence(found.findings[0]) == (
+    assert sentence(found.findings[0], "out.o") == (
         f"{undeclared} was read and is not declared (out/lib.d names it); "
         f"declare it: --input={undeclared}, or an input of the action"
     )

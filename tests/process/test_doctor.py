@@ -115,7 +115,7 @@ def test_colour_is_for_terminals_without_NO_COLOR(
 
 def test_nothing_on_PATH_is_no_reason_to_fail(tools: Path) -> None:
     found = findings(doctor("--json", PATH=str(tools)))
-    for name in ("compilers", "bazel", "process-wrapper on PATH", "bwrap"):
+    for name in ("compilers", "bazel", "process-wrapper on PATH", "strace"):
         assert (found[name]["verdict"], found[name]["needed"]) == ("missing", False)
 
 

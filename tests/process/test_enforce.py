@@ -206,7 +206,7 @@ def test_I11_a_write_outside_fails_and_is_named(mode: Sandbox, place: Path, tmp_
         cwd=place,
     )
     assert done.code == 1
-    assert f"the sandbox kept the job from {outside} (writing" in done.stderr
+    assert f"the sandbox kept the job of main.o from {outside} (writing" in done.stderr
     assert not outside.exists()
     assert not (place / "main.o").exists()
 
@@ -226,7 +226,7 @@ def test_I11_a_tcp_connection_fails_and_is_named(mode: Sandbox, listener: int, t
     script = f"import socket; socket.create_connection(('127.0.0.1', {listener}))"
     done = wrapper(f"--sandbox={mode}", "--", "/usr/bin/python3", "-I", "-c", script, cwd=tmp_path)
     assert done.code == 1
-    assert f"the sandbox kept the job from 127.0.0.1:{listener} (" in done.stderr
+    assert f"the sandbox kept the job of python3 from 127.0.0.1:{listener} (" in done.stderr
 
 
 @each_mode

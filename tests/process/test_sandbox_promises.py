@@ -168,7 +168,7 @@ async def test_I11_what_a_request_does_not_declare_it_cannot_read(
         )
         assert refused.exit_code == 1
         if not slot:  # in a private root it is not even there
-            assert "process-wrapper: the sandbox kept the job from src/text (" in refused.output
+            assert "process-wrapper: the sandbox kept the job of libx.rmeta from src/text (" in refused.output
         assert "src/text" in refused.output
         assert (await host.work(sh("echo on"))).output == "on\n"
     assert not (workspace / slot / "libx.rmeta").exists()

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headstart_wrapper.errors import HeadstartError, RequestError
-from headstart_wrapper.job import Job, Phase
+from headstart_wrapper.job import Job, Phase, Sandbox
 from headstart_wrapper.option_table import ALIASES, OPTIONS, SHORT
 from headstart_wrapper.options import arity, check, parse
 from headstart_wrapper.params_files import expand
@@ -162,6 +162,9 @@ VALUES: Mapping[str, st.SearchStrategy[object]] = {
     "stats_format": st.sampled_from(["json", "bazel"]),
     "rustc_output_format": st.sampled_from([None, "json", "rendered"]),
     "early_fd": st.none() | st.integers(3, 1000),
+    "sandbox": st.none() | st.sampled_from(Sandbox),
+    "sandbox_unavailable": st.sampled_from(["fail", "warn"]),
+    "sandbox_audit": st.sampled_from(["report", "error"]),
     "stdout": STREAM,
     "stderr": STREAM,
 }

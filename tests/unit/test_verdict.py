@@ -11,18 +11,23 @@ READ = found(Kind.UNDECLARED_READ, "data.txt", "out/lib.d names it")
 
 
 def test_a_sentence_says_what_how_and_what_to_do() -> None:
-    assert sentence(READ) == (
+    assert sentence(READ, "out.o") == (
         "data.txt was read and is not declared (out/lib.d names it); "
         "declare it: --input=data.txt, or an input of the action"
     )
-    assert sentence(Finding(Kind.NETWORK, "10.0.0.1:80")) == "the network was used: 10.0.0.1:80"
+    assert sentence(Finding(Kind.NETWORK, "10.0.0.1:80"), "out.o") == "the network was used: 10.0.0.1:80"
+
+
+def test_a_refusal_names_the_job() -> None:
+    told = sentence(Finding(Kind.DENIED, "inc/a.h", "reading by cc1 was refused"), "main.o")
+    assert told == "the sandbox kept the job of main.o from inc/a.h (reading by cc1 was refused)"
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_has_a_sentence_with_its_path(kind: Kind) -> None:
     path = "{}%s{0}"
-    assert path in sentence(found(kind, path, "d"))
-    assert "\n" not in sentence(found(kind, "a\nb\x1b\udcff", "d\ne"))
+    assert path in sentence(found(kind, path, "d"), "out.o")
+    assert "\n" not in sentence(found(kind, "a\nb\x1b\udcff", "d\ne"), "out.o")
 
 
 def test_findings_are_told_once_and_in_order() -> None:

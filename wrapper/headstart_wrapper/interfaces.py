@@ -14,7 +14,7 @@ from headstart_wrapper.errors import InterfaceChangedError, RequestError
 from headstart_wrapper.hints import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from headstart_wrapper.dialects import Plan
     from headstart_wrapper.job import Job
@@ -24,26 +24,27 @@ if TYPE_CHECKING:
 class Interfaces:
     """Those of one run."""
 
-    def __init__(
-        self, job: Job, plan: Plan, place: Callable[[str], str], *, used: Sequence[str], pipelined: bool
-    ) -> None:
+    def __init__(self, job: Job, plan: Plan, directory: str, *, used: Sequence[str], pipelined: bool) -> None:
         """Reads nothing yet.
 
         Args:
             job: what is run.
             plan: what its dialect makes of it.
-            place: tells where the command writes a declared output.
+            directory: where its command runs.
             used: early outputs that dependents were built with already: what this run makes must agree with them.
             pipelined: the job may be answered early.
         """
         self._job = job
         self._final = plan.final_metadata
         self._plan = plan
-        self._place = place
+        self._directory = directory
         self._pipelined = pipelined
         self._used = tuple(used)
         self._of_dependents: dict[str, bytes] | None = None
         self._told: dict[str, bytes] | None = None
+
+    def _place(self, output: str) -> str:
+        return self._plan.written(output, self._directory)
 
     def own(self) -> Iterator[str]:
         """The early outputs that this command makes: not one that another command made (the hollow mode's full half)."""

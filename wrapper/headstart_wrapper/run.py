@@ -12,10 +12,11 @@ import os
 import posixpath
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 
 from headstart_wrapper import dialects, oom, outputs, redirection
 from headstart_wrapper.changed_params import ChangedParams
-from headstart_wrapper.dialects import EarlySignal
+from headstart_wrapper.dialects import EarlySignal, Plan
 from headstart_wrapper.dialects.base import place
 from headstart_wrapper.errors import InterfaceChangedError, RequestError
 from headstart_wrapper.hints import TYPE_CHECKING, final
@@ -129,7 +130,7 @@ class Run:
 
             self.plan = heard(self.plan, job.rustc_output_format, job.early_outputs)
         self._interfaces = Interfaces(
-            job, self.plan, self.place, used=self.dependents_used, pipelined=self._pipelined
+            job, self.plan, cwd, used=self.dependents_used, pipelined=self._pipelined
         )
         self._texts = {place(output, cwd) for output in self.plan.text_outputs}
         self._held = self._check(inputs, stage, f"{private}-own", tools_store)
@@ -175,7 +176,9 @@ class Run:
             self.environment,
             private=private,
             tools_store=tools_store,
-            made=lambda: ((name, self.place(name)) for name in outputs.written(self.plan.places)),
+            made=partial(
+                _made, self.plan, self._cwd
+            ),  # no method of ours: a ring of objects lives until it is looked for
         )
 
     def _response_file(self, path: str) -> str:
@@ -248,7 +251,7 @@ class Run:
 
     def place(self, output: str) -> str:
         """Where the command writes a declared output."""
-        return self.plan.private(output) or posixpath.join(self._cwd, output)
+        return self.plan.written(output, self._cwd)
 
     @property
     def publishes(self) -> bool:
@@ -406,6 +409,11 @@ class Run:
         """
         early = () if self._interfaces.are_told else self._interfaces.own()
         outputs.discard(self.place(output) for output in (*early, *self.job.outputs))
+
+
+def _made(plan: Plan, cwd: str) -> Iterator[tuple[str, str]]:
+    """Everything in private places: (as the command names it, where it is)."""
+    return ((name, plan.written(name, cwd)) for name in outputs.written(plan.places))
 
 
 def _files(job: Job, cwd: str) -> Callable[[], dict[int, int]] | None:

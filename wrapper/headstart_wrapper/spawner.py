@@ -202,8 +202,8 @@ def _in_view(command: Command, descriptors: list[tuple[int, int]], ruleset: int,
         sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - without pathlib
     from headstart_wrapper.sandbox import mounts  # noqa: PLC0415 - only for jobs that want it
 
-    pid, report = mounts.fork(command, descriptors, ruleset, view)
-    _arm(descriptors[-1][0], pid)
+    guard = descriptors[-1][0]
+    pid, report = mounts.fork(command, descriptors, ruleset, view, arm=lambda leader: _arm(guard, leader))
     mounts.await_command(pid, report)
     return pid
 

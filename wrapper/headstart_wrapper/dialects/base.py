@@ -111,6 +111,10 @@ class Plan(Record):
                 inside = posixpath.join(private, name)
         return inside
 
+    def written(self, output: str, directory: str) -> str:
+        """Return where the command, which runs in a directory, writes a declared output."""
+        return self.private(output) or posixpath.join(directory, output)
+
     def restore(self, data: bytes) -> bytes:
         """Return a text with every private path spelled as the command as given would have spelled it."""
         return respell(data, self.spellings)

@@ -262,7 +262,8 @@ class Held:
         return observed.findings(seen, self._declared, free, unused=self._job.sandbox_unused)
 
     def _told(self, outcome: Outcome, findings: Sequence[Finding]) -> Outcome:
-        sentences = tuple(map(verdict.sentence, findings))
+        name = next((name for name, _ in self._declared.outputs), posixpath.basename(self._given[0]))
+        sentences = tuple(verdict.sentence(finding, name) for finding in findings)
         return evolve(
             outcome,
             findings=(*outcome.findings, *sentences),

@@ -31,6 +31,7 @@ from headstart_wrapper.spawner import ConfinementError, library_function, restri
 TYPE_CHECKING = False  # what type checkers take for typing's own
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 View = tuple[
@@ -76,7 +77,14 @@ _LANDLOCK_RULE_PATH_BENEATH = 1
 _LANDLOCK_READ_DIR = 1 << 3
 
 
-def fork(command: Command, descriptors: list[tuple[int, int]], ruleset: int, view: View) -> tuple[int, int]:
+def fork(
+    command: Command,
+    descriptors: list[tuple[int, int]],
+    ruleset: int,
+    view: View,
+    *,
+    arm: Callable[[int], None] | None = None,
+) -> tuple[int, int]:
     """Starts a process, in a group of its own, that makes itself a view and then becomes a command.
 
     Args:
@@ -84,6 +92,7 @@ def fork(command: Command, descriptors: list[tuple[int, int]], ruleset: int, vie
         descriptors: (ours, its number in the command); ours are close-on-exec, 0 to 2 apart.
         ruleset: Landlock's (`landlock.ruleset`), which it is held to; -1: none.
         view: what exists for it.
+        arm: sets the guard of a group; called by the new process itself, so that whatever becomes of its parent it does not outlive it.
 
     Returns:
         Its process id, and the descriptor for `await_command`, which has to be called.
@@ -94,7 +103,7 @@ def fork(command: Command, descriptors: list[tuple[int, int]], ruleset: int, vie
     try:
         pid = os.fork()
         if not pid:
-            _become(command, descriptors, ruleset, view, writer)
+            _become(command, descriptors, ruleset, view, writer, arm=arm)
     except BaseException:
         os.close(report)
         raise
@@ -133,12 +142,22 @@ def await_command(pid: int, report: int) -> None:
 
 
 def _become(
-    command: Command, descriptors: list[tuple[int, int]], ruleset: int, view: View, report: int
+    command: Command,
+    descriptors: list[tuple[int, int]],
+    ruleset: int,
+    view: View,
+    report: int,
+    *,
+    arm: Callable[[int], None] | None,
 ) -> NoReturn:
     """The child: never returns, never raises, and runs nothing of what its parent would have run next."""
     number, what = errno.EINVAL, "its process"
     try:
         os.setpgid(0, 0)
+        if arm is not None:
+            arm(
+                os.getpid()
+            )  # if ours is a copy of the guard's writing end, it is closed when the command runs
         try:
             enter(view)
         except OSError as error:

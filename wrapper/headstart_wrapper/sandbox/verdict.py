@@ -60,7 +60,7 @@ _TOLD: Final = {
     Kind.LEAKED_PATH: "{} names a directory of this machine",
     Kind.UNUSED_INPUT: "{} is declared and was not read",
     Kind.NETWORK: "the network was used: {}",
-    Kind.DENIED: "the sandbox kept the job from {}",
+    Kind.DENIED: "the sandbox kept the job of {job} from {}",
 }
 
 _SUMMED: Final = {
@@ -130,9 +130,9 @@ def split(findings: Iterable[Finding]) -> tuple[list[str], list[Finding]]:
     return sums, [finding for finding in told if finding.kind not in summed]
 
 
-def sentence(finding: Finding) -> str:
-    """A finding in one line: what, how it is known, and what to do."""
-    told = _TOLD[finding.kind].replace("{}", finding.path)
+def sentence(finding: Finding, job: str) -> str:
+    """A finding in one line: what, how it is known, and what to do; `job` is what people know the job by."""
+    told = _TOLD[finding.kind].replace("{job}", job).replace("{}", finding.path)
     how = f" ({finding.detail})" if finding.detail else ""
     remedy = f"; {finding.remedy}" if finding.remedy else ""
     return _one_line(f"{told}{how}{remedy}")
