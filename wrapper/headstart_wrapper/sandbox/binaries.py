@@ -243,9 +243,20 @@ class Elf:
     def _section(self, index: int) -> Section:
         headers = self._section_headers()
         name, _, flags, address, at, size, *_ = headers[index]
-        place = headers[0][6] if self._name_table == _ELSEWHERE else self._name_table
-        names = self._content(headers[place]) if place < len(headers) else b""
+        names = self._names()
         return Section(index, _name(names, name), at, size, address, flags)
+
+    def _names(self) -> bytes:
+        headers = self._section_headers()
+        place = headers[0][6] if self._name_table == _ELSEWHERE else self._name_table
+        return self._content(headers[place]) if place < len(headers) else b""
+
+    def sections(self) -> dict[str, int]:
+        """Each section's number, by its name; of several with one name, the first one's."""
+        names, found = self._names(), dict[str, int]()
+        for index, header in enumerate(self._section_headers()):
+            found.setdefault(_name(names, header[0]), index)
+        return found
 
     def _content(self, header: tuple[int, ...]) -> bytes:
         return self._data.read(header[4], header[5], "a section")

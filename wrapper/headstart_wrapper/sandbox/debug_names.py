@@ -1,7 +1,8 @@
 """Which names of a compilation unit hold a directory: `DW_AT_comp_dir` and `DW_AT_name`, read with pyelftools.
 
 Only the first unit of an object file is asked, and a few of a linked file. pyelftools would apply every relocation of an object file's
-debugging information before it reads one name, which takes longer than many a compilation; here only those of the two names are.
+debugging information before it reads one name, which takes longer than many a compilation; here only those of the two names are. And it
+would make an object of each section to find one by its name, of which C++ has thousands; here they are told.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from itertools import islice
 
 from elftools.elf.elffile import ELFFile
 
-from headstart_wrapper.hints import TYPE_CHECKING, Final
+from headstart_wrapper.hints import TYPE_CHECKING, Final, final
 from headstart_wrapper.sandbox.binaries import Bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 _NAMES: Final = ("DW_AT_comp_dir", "DW_AT_name")
@@ -24,14 +26,37 @@ _MOST_UNITS: Final = 16  # of a linked file: they are alike
 _MOST_BYTES: Final = 1 << 26  # of an object file that is read whole; larger ones go without
 
 
-def attributes_with(data: Bytes, place: bytes) -> list[str]:
-    """The names of a compilation unit that begin with a directory; none when that cannot be told."""
+@final
+class _Elf(ELFFile):
+    """A file whose sections are known by name."""
+
+    def __init__(self, file: Any, sections: Mapping[str, int]) -> None:
+        self._known = sections
+        super().__init__(file)
+
+    def get_section_by_name(self, name: str) -> Any:
+        """See `ELFFile`."""
+        return self.get_section(self._known[name]) if name in self._known else None
+
+    def has_section(self, section_name: str) -> bool:
+        """See `ELFFile`."""
+        return section_name in self._known
+
+
+def attributes_with(data: Bytes, place: bytes, sections: Mapping[str, int]) -> list[str]:
+    """The names of a compilation unit that begin with a directory; none when that cannot be told.
+
+    Args:
+        data: an ELF file.
+        place: the directory.
+        sections: the file's sections, by name.
+    """
     try:
         if data.start == 0:
             with os.fdopen(os.dup(data.descriptor), "rb") as file:
-                return _attributes(ELFFile(file), place)
+                return _attributes(_Elf(file, sections), place)
         if data.size <= _MOST_BYTES:
-            return _attributes(ELFFile(io.BytesIO(data.read(0, data.size, "it"))), place)
+            return _attributes(_Elf(io.BytesIO(data.read(0, data.size, "it")), sections), place)
     except Exception:  # noqa: BLE001 - pyelftools raises whatever its parsing trips over, and this only adorns a message
         return []
     return []

@@ -212,6 +212,6 @@ def _in_section(spot: _Spot, hit: _Hit) -> str:
     if spot.section.name.startswith(".debug_"):
         from headstart_wrapper.sandbox import debug_names  # noqa: PLC0415 - pyelftools is slow to import
 
-        names = debug_names.attributes_with(spot.data, hit.place)
+        names = debug_names.attributes_with(spot.data, hit.place, spot.elf.sections())
         return f"{said} ({', '.join(names)})" if names else said
     return said
