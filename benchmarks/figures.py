@@ -230,17 +230,19 @@ def checks_table() -> str:
                 (
                     f"{name}: {mode}",
                     f"{statistics.median(told['compiler_seconds']):.3f} s",
-                    f"{told['worker_seconds_mean'] * 1e3:.0f} ms",
+                    f"{told['worker_seconds_mean'] * 1e3:.0f} ms ({told['own_part']:+.1%})",
+                    f"{ratio['quietest']:.3f}",
                     f"{ratio['median']:.3f} ({ratio['min']:.3f} to {ratio['max']:.3f})",
                     f"{told['wall_ratio_median']:.3f}",
                 )
             )
     head = (
         "compile",
-        "CPU of the compiler",
-        "CPU of the worker",
-        "CPU, times unchecked",
-        "wall, times unchecked",
+        "CPU of the compiler, median",
+        "CPU of the worker (more than unchecked)",
+        "CPU, times unchecked: quietest runs",
+        "median of rounds (range)",
+        "wall, median",
     )
     return _table(head, rows) + _sentences(data["verdict"]) + _note(data)
 
