@@ -11,10 +11,14 @@ import os
 from pathlib import Path
 from typing import Self
 
+import pytest
 import trio
 
 from headstart_worker.messages import WorkResponse
 from headstart_worker.testing import FakeHost
+from headstart_wrapper.errors import MachineError
+from headstart_wrapper.job import Sandbox
+from headstart_wrapper.sandbox import policy, probe
 
 PATIENCE = 20.0
 """Seconds that a thing which must happen may take on a machine that is busy with other things."""
@@ -115,3 +119,19 @@ async def gone(pid: int) -> None:
             await trio.lowlevel.wait_readable(pidfd)
     finally:
         os.close(pidfd)
+
+
+def lacking(mode: Sandbox) -> str:
+    """Why this machine cannot hold a job to a mode; "" when it can."""
+    try:
+        policy.decide(mode, probe.available(mode), unavailable="fail")
+    except MachineError as error:
+        return str(error)
+    return ""
+
+
+HELD_MODES = [
+    pytest.param(mode, marks=pytest.mark.skipif(bool(why := lacking(mode)), reason=why or "it can"))
+    for mode in (Sandbox.ENFORCE, Sandbox.STRICT)
+]
+"""The modes in which the kernel holds a job, for tests that have one; those that this machine lacks are skipped with the reason."""

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,23 +16,18 @@ from attrs import frozen
 
 from headstart_wrapper.errors import MachineError
 from headstart_wrapper.job import Sandbox
-from headstart_wrapper.sandbox import policy, probe, tracer
+from headstart_wrapper.sandbox import policy, tracer
+from process.support import HELD_MODES
+
+strace = pytest.mark.skipif(
+    bool(tracer.can_trace()), reason="strace names what was refused, and injects faults"
+)
 
 
-def lacking(mode: Sandbox) -> str:
-    """Why this machine cannot give a mode; "" when it can."""
-    try:
-        policy.decide(mode, probe.available(mode), unavailable="fail")
-    except MachineError as error:
-        return str(error)
-    return tracer.can_trace()
-
-
-MODES = [
-    pytest.param(mode, marks=pytest.mark.skipif(bool(why := lacking(mode)), reason=why or "it can"))
-    for mode in (Sandbox.ENFORCE, Sandbox.STRICT)
-]
-each_mode = pytest.mark.parametrize("mode", MODES)
+def each_mode(test: Callable[..., None]) -> Callable[..., None]:
+    """A test for each mode that holds."""
+    marked: Callable[..., None] = strace(pytest.mark.parametrize("mode", HELD_MODES)(test))
+    return marked
 
 
 @frozen
@@ -292,7 +287,7 @@ def injected(fault: str, *arguments: str, cwd: Path) -> Made:
 ABSENT = {"error=ENOSYS": "built without", "error=EOPNOTSUPP": "switched off", "retval=2": "ABI 2"}
 
 
-@pytest.mark.skipif(bool(tracer.can_trace()), reason="strace injects the faults")
+@strace
 @pytest.mark.parametrize("mode", [Sandbox.ENFORCE, Sandbox.STRICT])
 @pytest.mark.parametrize("fault", ABSENT)
 def test_I11_without_landlock_a_job_fails_or_runs_with_less_as_it_was_told(
@@ -312,7 +307,7 @@ def test_I11_without_landlock_a_job_fails_or_runs_with_less_as_it_was_told(
     assert (told["sandbox"], told["sandbox_assurance"]) == (mode, "audit")
 
 
-@pytest.mark.skipif(bool(tracer.can_trace()), reason="strace injects the faults")
+@strace
 @pytest.mark.parametrize("fault", ABSENT)
 def test_I11_an_audit_needs_no_landlock(fault: str, tmp_path: Path) -> None:
     done = injected(fault, "--sandbox=audit", "--", "sh", "-c", "echo ran", cwd=tmp_path)

@@ -11,10 +11,9 @@ import pytest
 
 from headstart_worker.messages import Input, WorkRequest
 from headstart_worker.testing import FakeHost
-from headstart_wrapper.errors import MachineError
 from headstart_wrapper.job import Sandbox
-from headstart_wrapper.sandbox import policy, probe, tracer
-from process.support import sh
+from headstart_wrapper.sandbox import tracer
+from process.support import HELD_MODES, sh
 
 Worker = Callable[..., FakeHost]
 
@@ -100,22 +99,7 @@ async def test_outputs_that_the_host_removed_before_it_asked_for_them_are_made_a
     assert (workspace / "runs").read_text() == "run\nrun\n"
 
 
-def lacking(mode: Sandbox) -> str:
-    """Why this machine cannot give a mode; "" when it can."""
-    try:
-        policy.decide(mode, probe.available(mode), unavailable="fail")
-    except MachineError as error:
-        return str(error)
-    return ""
-
-
-held = pytest.mark.parametrize(
-    "mode",
-    [
-        pytest.param(mode, marks=pytest.mark.skipif(bool(why := lacking(mode)), reason=why or "it can"))
-        for mode in (Sandbox.ENFORCE, Sandbox.STRICT)
-    ],
-)
+held = pytest.mark.parametrize("mode", HELD_MODES)
 TEXT = (
     *("rustc", "--crate-name=x", "--crate-type=lib", "--emit=metadata,link"),
     *("src/lib.rs", "--remap-path-prefix=${pwd}=."),

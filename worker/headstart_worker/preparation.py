@@ -32,7 +32,7 @@ from headstart_wrapper.job_files import settled
 from headstart_wrapper.options import Options
 from headstart_wrapper.process_group import Spawner
 from headstart_wrapper.run import Run
-from headstart_wrapper.surroundings import Surroundings
+from headstart_wrapper.surroundings import Surroundings, files_among
 
 
 @frozen
@@ -212,7 +212,7 @@ class Preparation:
         declared = request.inputs or tuple(Input(path, b"") for path in job.inputs)
         own = job.early_outputs
         if not declared:
-            declared = tuple(Input(path, b"") for path in run.plan.inputs or _files_among(job.command, root))
+            declared = tuple(Input(path, b"") for path in run.plan.inputs or files_among(job.command, root))
             own = (*own, *job.outputs)  # which the command names too; they come and go between the halves
         kept = self._relevant(run, declared, own)
         executable = find_executable(
@@ -250,8 +250,3 @@ def _dependents_used(job: Job, request: WorkRequest, root: str) -> tuple[str, ..
         return ()
     inputs = {place(path, root) for path in (*(item.path for item in request.inputs), *job.inputs)}
     return tuple(path for path in job.early_outputs if place(path, root) in inputs)
-
-
-def _files_among(command: tuple[str, ...], root: str) -> list[str]:
-    """The words of a command that name files: what can be known when nobody declares anything."""
-    return [word for word in command[1:] if os.path.isfile(os.path.join(root, word))]  # noqa: PTH113, PTH118 - hot path

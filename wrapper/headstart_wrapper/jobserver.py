@@ -37,6 +37,12 @@ VARIABLES = ("CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS")
 _AUTH = re.compile(r"--jobserver-(?:auth|fds)=(?:fifo:(\S+)|(\d+),(\d+))")
 
 
+def fifos(env: Mapping[str, str]) -> list[str]:
+    """The fifos of jobservers that an environment names."""
+    flags = (_AUTH.finditer(env.get(name, "")) for name in VARIABLES)
+    return [found[1] for each in flags for found in each if found[1]]
+
+
 @final
 class Jobserver:
     """Tokens, non-blocking: the caller waits for `descriptor` to become readable.

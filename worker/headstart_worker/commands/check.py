@@ -79,9 +79,8 @@ def main(arguments: Sequence[str]) -> int:
         if not outcome.exit_code:
             findings += audit.audit(declared, toolchain=tools.directories, secret=declared.secret).findings
         findings = verdict.merged(findings)
-        if outcome.message and (
-            outcome.timed_out or outcome.signal is None
-        ):  # it would name strace; the report tells of a signal
+        # Of a signal it would name strace, and the report tells of that.
+        if outcome.message and (outcome.timed_out or outcome.signal is None):
             say(outcome.message)
         render = check_report.as_json if as_data else check_report.as_text
         report.write(render(job.command, outcome, findings))

@@ -10,6 +10,7 @@ from headstart_wrapper.hints import TYPE_CHECKING
 from headstart_wrapper.job import Phase
 from headstart_wrapper.records import Record
 from headstart_wrapper.sandbox import system
+from headstart_wrapper.surroundings import files_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -73,7 +74,7 @@ def declare(
     """
     read = (*inputs, *job.inputs)
     if not read:  # nobody declares anything: what the command names, then
-        read = (*plan.inputs, *_files_among(job.command, given))
+        read = (*plan.inputs, *files_among(job.command, given))
     outputs = tuple((output, written(output)) for output in (*job.early_outputs, *job.outputs))
     home = posixpath.normpath(os.environ.get("HOME") or "/")
     return Declared(
@@ -112,7 +113,3 @@ def searched(command: Sequence[str]) -> Iterator[str]:
         if flag is not None:
             value = word.removeprefix(flag) or "".join(command[at + 1 : at + 2])
             yield value.partition("=")[2] or value  # rustc: -L dependency=DIR
-
-
-def _files_among(command: Sequence[str], directory: str) -> list[str]:
-    return [word for word in command[1:] if os.path.isfile(posixpath.join(directory, word))]  # noqa: PTH113 - plain strings

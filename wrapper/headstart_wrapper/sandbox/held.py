@@ -215,14 +215,16 @@ class Held:
     def audited(self, outcome: Outcome) -> Outcome:
         """The outcome of a run that went well, with what an audit finds.
 
-        Who asked for it is told; who did not finds it in the statistics and in the worker's trace, and is never the worse for it.
+        Who asked for it is told; who did not finds it in the statistics and in the worker's trace, and is never the worse for it: not for
+        an audit that fails for a reason of our own either, which is told there (I11).
         """
         try:
             findings, notes = self._audit()
-        except Exception:
+        except Exception as error:
             if self._job.is_checked:
                 raise
-            return outcome
+            why = f"the audit could not be done, which is a bug: {type(error).__name__}: {error}"
+            return evolve(outcome, assurance="", findings=(why,))
         told = self._told(outcome, findings)
         if not self._job.is_checked:
             return evolve(told, remarks=outcome.remarks)
@@ -237,9 +239,8 @@ class Held:
 
     def _audit(self) -> tuple[list[Finding], list[str]]:
         declared = self._declared
-        if (
-            self._job.phase is Phase.EARLY
-        ):  # its outputs are the other half's to declare, and are looked into here
+        if self._job.phase is Phase.EARLY:
+            # Its outputs are the other half's to declare, and are looked into here.
             declared = evolve(declared, outputs=tuple({*declared.outputs, *self._made()}))
         found = audit.audit(
             declared,

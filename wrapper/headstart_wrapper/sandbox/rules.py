@@ -6,6 +6,7 @@ that it searches. Writing: its private directories, and its outputs (`room`).
 
 from __future__ import annotations
 
+from headstart_wrapper import jobserver
 from headstart_wrapper.hints import TYPE_CHECKING
 from headstart_wrapper.sandbox import system
 from headstart_wrapper.sandbox.landlock import Rules
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from headstart_wrapper.sandbox.closure import Tools
     from headstart_wrapper.sandbox.declared import Declared
-
-_JOBSERVER = "--jobserver-auth=fifo:"
 
 
 def of(declared: Declared, tools: Tools, env: Mapping[str, str], *, outputs: Iterable[str]) -> Rules:
@@ -42,10 +41,5 @@ def free(tools: Tools, env: Mapping[str, str]) -> Free:
     return Free(
         read=(*tools.files, *tools.directories, *tools.programs, *system.READ),
         listed=tools.listed,
-        write=(*system.WRITE, *_jobserver(env)),
+        write=(*system.WRITE, *jobserver.fifos(env)),
     )
-
-
-def _jobserver(env: Mapping[str, str]) -> tuple[str, ...]:
-    flags = f"{env.get('MAKEFLAGS', '')} {env.get('CARGO_MAKEFLAGS', '')}".split()
-    return tuple(word.removeprefix(_JOBSERVER) for word in flags if word.startswith(_JOBSERVER))
