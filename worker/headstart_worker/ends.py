@@ -34,8 +34,7 @@ class EndSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # we are as good as gone
+        self._ignore()
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
         self.came = True
@@ -44,7 +43,7 @@ class EndSignals:
 
     @contextlib.contextmanager
     def cancelling(self, scope: trio.CancelScope) -> Iterator[None]:
-        """While the block runs, a signal cancels the scope; one that came before does so at once."""
+        """While the block runs, a signal cancels the scope; one that came before does so at once. After it, none does anything."""
         token = trio.lowlevel.current_trio_token()
         self._carry_out = lambda: token.run_sync_soon(scope.cancel)
         if self.came:
@@ -52,4 +51,11 @@ class EndSignals:
         try:
             yield
         finally:
+            # From here the event loop goes, and a signal's number written to its closed wake-up pipe would be complained about.
+            self._ignore()
             self._carry_out = None
+
+    @staticmethod
+    def _ignore() -> None:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
