@@ -106,7 +106,7 @@ class BazelWorkspace:
         Raises:
             subprocess.TimeoutExpired: it hung; its server was killed.
         """
-        with _one_at_a_time():
+        with one_at_a_time():
             try:
                 done = subprocess.run(
                     self.argv(command, *arguments),
@@ -130,7 +130,7 @@ class BazelWorkspace:
         What it says is shown with a test that fails.
         """
         with (
-            _one_at_a_time(),
+            one_at_a_time(),
             tempfile.TemporaryFile() as said,
             subprocess.Popen(
                 self.argv(command, *arguments),
@@ -236,7 +236,7 @@ def copy_headstart(destination: Path) -> None:
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def one_at_a_time() -> Iterator[None]:
     """Holds the machine-wide lock: several Bazels at once would measure each other."""
     lock = Path(tempfile.gettempdir()) / f"headstart-bazel-{os.getuid()}.lock"
     with lock.open("w") as held:

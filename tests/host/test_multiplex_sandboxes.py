@@ -123,7 +123,9 @@ def test_I6_I8_inputs_of_each_kind_give_the_same_bytes_and_the_next_action_is_le
         assert hashed(small.units, small.root / outroot) == small.expected
         assert sandboxes.touched() == []
         for each in small.units:
-            told = (small.root / outputs(each, outroot).dep_info).read_text()
+            dep_info = outputs(each, outroot).dep_info
+            assert dep_info is not None
+            told = (small.root / dep_info).read_text()
             assert "__sandbox" not in told
             assert str(tmp_path) not in told
         program = small.root / outputs(small.units["main"], outroot).code
@@ -173,7 +175,7 @@ class Requests:
             self.host,
             request_lines(each, units, mode="worker", phase=phase, outroot="boxed", rustc=self.rustc),
             [Input(path, hashlib.sha256((self.small.root / path).read_bytes()).digest()) for path in paths],
-            outputs=[made.metadata or ""] if phase == "early" else [made.code, made.dep_info],
+            outputs=made.of(phase),
             request_id=request_id,
         )
 

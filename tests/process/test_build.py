@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from headstart_worker.cargo.commands import Mode, outputs
+from headstart_worker.cargo.commands import MODES, Mode, outputs, phases
 from headstart_worker.cargo.units import Extern, Unit, Units
 from headstart_worker.messages import Input
 from headstart_worker.testing import BuildReport, FakeHost, build
@@ -72,52 +73,115 @@ def units_in(workspace: Path, rustc: str, sources: dict[str, str] = SOURCES) -> 
     return Units("rustc", rustc, tuple(made))
 
 
-def bytes_of(workspace: Path, units: Units) -> dict[str, bytes]:
-    found = {}
-    for unit in units:
-        for path in outputs(unit, "out").all:
-            if (workspace / path).exists():
-                found[path] = (workspace / path).read_bytes()
-    return found
+def bytes_of(workspace: Path, units: Units, mode: Mode = "none") -> dict[str, bytes]:
+    """Every output but the dep-info: dependents of a library name its metadata in some modes and its code in others."""
+    made = [outputs(unit, "out", mode) for unit in units]
+    paths = [path for each in made for path in each.all if path != each.dep_info]
+    return {path: (workspace / path).read_bytes() for path in paths}
 
 
-async def built(worker: Worker, workspace: Path, units: Units, mode: Mode) -> BuildReport:
-    async with worker("proto", "--jobs=2") as host:
-        return await build(units, workspace=workspace, outroot="out", mode=mode, jobs=2, host=host)
+async def built(
+    worker: Worker, workspace: Path, units: Units, mode: Mode, *options: str, up_to_date: tuple[str, ...] = ()
+) -> BuildReport:
+    async with worker("proto", "--jobs=2", *options) as host:
+        return await build(
+            units,
+            workspace=workspace,
+            outroot="out",
+            mode=mode,
+            jobs=2,
+            host=host,
+            up_to_date=up_to_date,
+        )
 
 
-async def test_both_modes_build_and_the_same_bytes(worker: Worker, workspace: Path, rustc: str) -> None:
+def traced(trace: Path) -> tuple[int, int]:
+    """How many jobs the worker had, and how many requests joined one."""
+    lines = trace.read_text().splitlines()
+    events = [json.loads(line.rstrip(",")) for line in lines if line.startswith("{")]
+    jobs = {event["args"]["job"] for event in events if "job" in event.get("args", {})}
+    return len(jobs), sum(event["name"] == "join" for event in events)
+
+
+@pytest.mark.parametrize(
+    ("mode", "counted"),
+    [("none", (4, 4, 0)), ("two_invocation", (6, 6, 0)), ("hollow", (6, 6, 0)), ("worker", (6, 4, 2))],
+)
+async def test_every_mode_builds_what_works(
+    worker: Worker, workspace: Path, rustc: str, mode: Mode, counted: tuple[int, int, int]
+) -> None:
     units = units_in(workspace, rustc)
-    program = workspace / outputs(units["main"], "out").code
-    plain = await built(worker, workspace, units, "none")
-    assert plain.failures == ()
-    assert plain.requests == 4
+    trace = workspace.parent / "trace.json"
+    report = await built(worker, workspace, units, mode, f"--trace={trace}")
+    assert report.failures == ()
+    assert (report.requests, *traced(trace)) == counted
+    assert set(report.units) == set(SOURCES)
+    program = workspace / outputs(units["main"], "out", mode).code
     assert (await trio.run_process([str(program)], capture_stdout=True)).stdout == b"10\n"
-    first = bytes_of(workspace, units)
-    await trio.to_thread.run_sync(shutil.rmtree, workspace / "out")
-    pipelined = await built(worker, workspace, units, "worker")
-    assert pipelined.failures == ()
-    assert pipelined.requests == 6
-    assert set(pipelined.units) == set(SOURCES)
-    high = pipelined.units["high"]
+
+
+@pytest.mark.parametrize("mode", ["two_invocation", "hollow", "worker"])
+async def test_libraries_start_at_the_early_output_and_what_links_at_the_code(
+    worker: Worker, workspace: Path, rustc: str, mode: Mode
+) -> None:
+    made = (await built(worker, workspace, units_in(workspace, rustc), mode)).units
+    low, high = made["low"], made["high"]
+    assert low.early is not None
     assert high.early is not None
-    assert 0 <= high.ready <= high.started < high.early <= high.ended <= pipelined.seconds
-    assert pipelined.units["main"].early is None
-    # it was linked against code, so after that was made
-    assert pipelined.units["main"].started >= high.ended
-    second = bytes_of(workspace, units)
-    # Dependents of a library name its metadata in the one mode and its code in the other: that may be in dep-info.
-    assert {path for path in first if first[path] != second[path]} <= {
-        path for path in first if path.endswith(".d")
-    }
+    assert low.started < low.early <= high.ready <= high.started < high.early <= high.ended
+    assert low.early < low.ended
+    assert made["main"].early is made["macros"].early is None
+    assert made["main"].started >= high.ended
+
+
+async def test_I6_the_same_bytes_in_every_mode_but_hollow(
+    worker: Worker, workspace: Path, rustc: str
+) -> None:
+    units = units_in(workspace, rustc)
+    found = {}
+    for mode in MODES:
+        assert (await built(worker, workspace, units, mode)).failures == ()
+        found[mode] = bytes_of(workspace, units, mode)
+        await trio.to_thread.run_sync(shutil.rmtree, workspace / "out")
+    assert len(found["none"]) == 4 + 2
+    assert found["none"] == found["two_invocation"] == found["worker"]
+    low = outputs(units["low"], "out").code
+    assert found["hollow"][low] != found["none"][low]
+
+
+async def test_I6_hollow_has_the_same_bytes_each_time(worker: Worker, workspace: Path, rustc: str) -> None:
+    units = units_in(workspace, rustc)
+    found = []
+    for _ in range(2):
+        assert (await built(worker, workspace, units, "hollow")).failures == ()
+        found.append(bytes_of(workspace, units, "hollow"))
+        await trio.to_thread.run_sync(shutil.rmtree, workspace / "out")
+    assert found[0] == found[1]
+    made = outputs(units["low"], "out", "hollow")
+    # A library without code: the one that others are compiled against, and only that one.
+    assert made.metadata is not None
+    assert 0 < len(found[0][made.metadata]) < len(found[0][made.code])
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_is_up_to_date_is_not_asked_for(
+    worker: Worker, workspace: Path, rustc: str, mode: Mode
+) -> None:
+    units = units_in(workspace, rustc)
+    await built(worker, workspace, units, mode)
+    again = await built(worker, workspace, units, mode, up_to_date=("macros", "low"))
+    assert again.failures == ()
+    assert set(again.units) == {"high", "main"}
+    assert again.requests == (2 if mode == "none" else 3)
 
 
 async def test_a_failure_is_reported_once_and_stops_its_dependents(
     worker: Worker, workspace: Path, rustc: str
 ) -> None:
     units = units_in(workspace, rustc, {**SOURCES, "low": 'pub fn add() -> u32 { "no" }\n'})
-    for mode, phase in (("none", None), ("worker", "early")):
-        report = await built(worker, workspace, units, mode)  # type: ignore[arg-type]
+    for mode in MODES:
+        phase = phases(units["low"], mode)[0]
+        report = await built(worker, workspace, units, mode)
         (failure,) = report.failures
         assert (failure.unit, failure.phase, failure.exit_code) == ("low", phase, 1)
         assert "mismatched types" in failure.output

@@ -17,6 +17,7 @@ from headstart_wrapper.sandbox.verdict import Kind
 
 def assert_audited(root: Path, unit: Unit, inputs: Sequence[str], made: Outputs) -> None:
     """The crate reads and leaves what it declares (no false report); without its declaration, whatever dep-info names is told (S3)."""
+    assert made.dep_info is not None
     declared = Declared(
         directory=str(root),
         inputs=tuple(str(root / path) for path in inputs),

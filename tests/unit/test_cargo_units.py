@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart_worker.cargo import layout
-from headstart_worker.cargo.commands import outputs, request_inputs, request_lines
+from headstart_worker.cargo.commands import (
+    MODES,
+    Mode,
+    awaited,
+    outputs,
+    phases,
+    request_inputs,
+    request_lines,
+)
 from headstart_worker.cargo.rustc_args import Extern as Named
 from headstart_worker.cargo.rustc_args import dep_info_paths, parse
 from headstart_worker.cargo.units import BINARY, LIBRARY, PROC_MACRO, Extern, Unit, Units, decode, encode
@@ -184,35 +192,66 @@ def test_what_a_macro_was_linked_from_is_not_needed() -> None:
     assert UNITS.needed(MACRO) == (HIDDEN,)
 
 
-def test_a_library_reads_metadata_only_in_mode_worker() -> None:
-    metadata = "out/vendor/low-1.0.0/_meta/liblow-1.rmeta"
-    code = "out/vendor/low-1.0.0/liblow-1.rlib"
-    worker = request_inputs(MID, UNITS, mode="worker", phase="early", outroot="out")
-    none = request_inputs(MID, UNITS, mode="none", phase=None, outroot="out")
-    assert (metadata in worker, code in worker) == (True, False)
-    assert (metadata in none, code in none) == (False, True)
-    assert "out/vendor/macro-1.0.0/libmacro-1.so" in worker
+READ_BY_LIBRARIES = {
+    "none": "liblow-1.rlib",
+    "two_invocation": "_meta/liblow-1.rmeta",
+    "hollow": "_hollow/liblow-1.rlib",
+    "worker": "_meta/liblow-1.rmeta",
+}
 
 
-def test_what_is_linked_reads_code_in_every_mode() -> None:
-    worker = request_inputs(APP, UNITS, mode="worker", phase=None, outroot="out")
-    assert worker == request_inputs(APP, UNITS, mode="none", phase=None, outroot="out")
-    assert not [path for path in worker if path.endswith(".rmeta")]
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_library_reads(mode: Mode) -> None:
+    for phase in phases(MID, mode):
+        read = request_inputs(MID, UNITS, mode=mode, phase=phase, outroot="out")
+        low = [path for path in read if path.startswith("out/vendor/low-1.0.0/")]
+        assert low == [f"out/vendor/low-1.0.0/{READ_BY_LIBRARIES[mode]}"]
+        assert "out/vendor/macro-1.0.0/libmacro-1.so" in read
 
 
-def test_the_full_half_reads_what_the_early_half_published() -> None:
-    early = request_inputs(MID, UNITS, mode="worker", phase="early", outroot="out")
-    full = request_inputs(MID, UNITS, mode="worker", phase="full", outroot="out")
-    assert set(full) - set(early) == {outputs(MID, "out").metadata}
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_linked_reads_code_and_is_one_request_in_every_mode(mode: Mode) -> None:
+    assert phases(APP, mode) == phases(MACRO, mode) == (None,)
+    read = request_inputs(APP, UNITS, mode=mode, phase=None, outroot="out")
+    assert read == request_inputs(APP, UNITS, mode="none", phase=None, outroot="out")
+    assert "out/vendor/low-1.0.0/liblow-1.rlib" in read
+    lines = request_lines(APP, UNITS, mode=mode, phase=None, outroot="out", rustc="/r")
+    assert lines == request_lines(APP, UNITS, mode="none", phase=None, outroot="out", rustc="/r")
 
 
-def test_I7_both_halves_have_one_command_and_one_environment() -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_requests_make_every_output_once(mode: Mode) -> None:
+    for unit in UNITS:
+        made = outputs(unit, "out", mode)
+        halves = [made.of(phase) for phase in phases(unit, mode)]
+        assert sorted(path for half in halves for path in half) == sorted(made.all)
+
+
+def test_only_libraries_wait_for_what_is_early() -> None:
+    found = {(one.name, mode): awaited(LOW, one, mode) for one in (MID, APP) for mode in MODES}
+    assert {key for key, phase in found.items() if phase == "early"} == {
+        (MID.name, mode) for mode in MODES if mode != "none"
+    }
+    assert {awaited(MACRO, MID, mode) for mode in MODES} == {"full"}
+
+
+@pytest.mark.parametrize("mode", ["two_invocation", "hollow", "worker"])
+def test_the_full_half_reads_what_the_early_half_published(mode: Mode) -> None:
+    early = request_inputs(MID, UNITS, mode=mode, phase="early", outroot="out")
+    full = request_inputs(MID, UNITS, mode=mode, phase="full", outroot="out")
+    assert set(full) - set(early) == {outputs(MID, "out", mode).metadata}
+
+
+@pytest.mark.parametrize("mode", ["two_invocation", "worker"])
+def test_I7_both_halves_have_one_command_and_one_environment(mode: Mode) -> None:
     early, full = (
-        request_lines(MID, UNITS, mode="worker", phase=phase, outroot="out", rustc="/r")
+        request_lines(MID, UNITS, mode=mode, phase=phase, outroot="out", rustc="/r")
         for phase in ("early", "full")
     )
     assert early[early.index("--") :] == full[full.index("--") :]
-    own = ("--phase=", "--output=", "--early-output=")
+    own = ("--phase=", "--output=", "--early-output=", "--stop-after-early")
+    assert ("--stop-after-early" in early) == (mode == "two_invocation")
+    assert "--stop-after-early" not in full
     assert [line for line in early if not line.startswith(own)] == [
         line for line in full if not line.startswith(own)
     ]
@@ -237,6 +276,24 @@ def test_the_request_of_a_library() -> None:
         "-L", "native=vendor/mid-1.0.0/out-1",
         "--remap-path-prefix=${pwd}=.",
     ]  # fmt: skip
+
+
+def test_hollow_halves_are_two_jobs_that_differ_by_one_flag_and_the_place() -> None:
+    early, full = (
+        request_lines(MID, UNITS, mode="hollow", phase=phase, outroot="out", rustc="/r")
+        for phase in ("early", "full")
+    )
+    hollow, code = "out/vendor/mid-1.0.0/_hollow/libmid-1.rlib", "out/vendor/mid-1.0.0/libmid-1.rlib"
+    env = ["--subst=pwd=${pwd}", "--env=OUT_DIR=${pwd}/vendor/mid-1.0.0/out-1", "--env=RUSTC_BOOTSTRAP=1"]
+    assert early[: early.index("--")] == [*env, f"--output={hollow}"]
+    assert full[: full.index("--")] == [*env, "--phase=full", f"--early-output={hollow}", f"--output={code}"]
+    emitted = early.index("-Zno-codegen")
+    assert early[emitted : emitted + 2] == ["-Zno-codegen", f"--emit=link={hollow}"]
+    early[emitted : emitted + 2] = [f"--emit=link={code}"]
+    assert early[early.index("--") :] == full[full.index("--") :]
+    assert "low=out/vendor/low-1.0.0/_hollow/liblow-1.rlib" in full
+    assert "dependency=out/vendor/low-1.0.0/_hollow" in full
+    assert outputs(MID, "out", "hollow").dep_info is None
 
 
 def test_a_phase_that_a_unit_has_not_is_refused() -> None:

@@ -12,9 +12,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from headstart_worker.cargo import capture, starlark, workspace
+from headstart_worker.cargo import capture, starlark, watching, workspace
 from headstart_worker.cargo.assemble import Copies, make_units
 from headstart_worker.cargo.units import Units, encode
+from headstart_worker.progress import Progress
 from headstart_wrapper.errors import HeadstartError, RequestError
 
 TARGET_KINDS = {"lib": "--lib", "bin": "--bins", "example": "--examples"}
@@ -27,7 +28,7 @@ def import_cargo(
     release: bool = False,
     target_kinds: Sequence[str] = (),
     headstart: str | None = None,
-    progress: Callable[[str], None],
+    progress: Progress | Callable[[str], None],
 ) -> Units:
     """Builds a Cargo workspace once and writes its copy for Bazel and the embedded host.
 
@@ -37,7 +38,7 @@ def import_cargo(
         release: Cargo's release profile instead of dev.
         target_kinds: keys of TARGET_KINDS; empty means Cargo's own choice (libraries and programs).
         headstart: where the workspace finds Headstart, absolute or relative to it; this installation's own directory by default.
-        progress: is given lines that say how far it is.
+        progress: is told how far it is; a function is given lines.
 
     Returns:
         What was written to `units.json`.
@@ -54,6 +55,12 @@ def import_cargo(
     options = ["--release"] if release else []
     options += ["--locked"] if _locked(source) else []
     options += [TARGET_KINDS[kind] for kind in target_kinds]
+    if isinstance(progress, Progress):
+        if progress.is_live:
+            progress.total = watching.packages(
+                source, toolchain, locked=_locked(source), development="example" in target_kinds
+            )
+        progress = watching.follow(progress)
     with tempfile.TemporaryDirectory(prefix="headstart-cargo-") as directory:
         target_dir = Path(directory).resolve()
         built = capture.build(source, target_dir, toolchain, options=options, progress=progress)
@@ -110,20 +117,17 @@ def main(argv: Sequence[str]) -> int:
     )
     options = parser.parse_args(argv)
     out = options.out or Path(f"{options.source.resolve().name}-headstart")
-
-    def say(line: str) -> None:
-        sys.stderr.write(line + "\n")
-
     try:
-        import_cargo(
-            options.source,
-            out,
-            release=options.release,
-            target_kinds=options.target_kinds,
-            headstart=options.headstart,
-            progress=say,
-        )
+        with Progress("import-cargo") as progress:
+            import_cargo(
+                options.source,
+                out,
+                release=options.release,
+                target_kinds=options.target_kinds,
+                headstart=options.headstart,
+                progress=progress,
+            )
     except HeadstartError as error:
-        say(f"headstart: {error}")
+        sys.stderr.write(f"headstart: {error}\n")
         return error.exit_code
     return 0

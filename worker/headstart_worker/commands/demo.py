@@ -16,6 +16,7 @@ from headstart_worker.cargo.importer import import_cargo
 from headstart_worker.cargo.units import Unit, Units
 from headstart_worker.demo.hosts import REQUESTS_PER_CORE, BazelHost, EmbeddedHost, Host, Measured
 from headstart_worker.demo.report import faults, table
+from headstart_worker.progress import Progress
 from headstart_wrapper.errors import RequestError
 
 _MODES: tuple[Mode, ...] = ("none", "worker")
@@ -27,11 +28,15 @@ def main(arguments: Sequence[str]) -> int:
     work = options.work.resolve()
     workspace = work / "workspace"
     say(f"importing {options.source} (one Cargo build, every compile recorded)")
-    units = import_cargo(options.source, workspace, headstart=options.headstart, progress=_dim)
+    with Progress("import") as progress:
+        units = import_cargo(options.source, workspace, headstart=options.headstart, progress=progress)
     say(f"{len(units)} compiles of {len({unit.package for unit in units})} packages are in {workspace}")
-    with closing(_host(options, units, workspace, work)) as host:
+    with (
+        Progress("demo", total=len(_MODES) * (1 if options.short else 2)) as progress,
+        closing(_host(options, units, workspace, work, progress)) as host,
+    ):
         measured = sorted(
-            _builds(host, units, workspace, short=options.short), key=lambda result: result.scenario
+            _builds(host, units, workspace, progress, short=options.short), key=lambda result: result.scenario
         )
     say(f"\n{host.name}, {len(os.sched_getaffinity(0))} cores, one run each:\n")
     say(table(measured))
@@ -67,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _host(options: argparse.Namespace, units: Units, workspace: Path, work: Path) -> Host:
+def _host(options: argparse.Namespace, units: Units, workspace: Path, work: Path, progress: Progress) -> Host:
     bazel = shutil.which("bazel")
     if options.host == "bazel" and bazel is None:
         raise RequestError(
@@ -79,20 +84,26 @@ def _host(options: argparse.Namespace, units: Units, workspace: Path, work: Path
             "building with the embedded host"
             + ("" if bazel else " (no bazel on PATH; Debian has it as bazel-bootstrap)")
         )
-        return EmbeddedHost(units, workspace, work, jobs=cores, progress=_dim)
-    return BazelHost(bazel, workspace, work, jobs=REQUESTS_PER_CORE * cores, show=sys.stderr.isatty())
+        return EmbeddedHost(units, workspace, work, jobs=cores, progress=progress.remark)
+    return BazelHost(bazel, workspace, work, jobs=REQUESTS_PER_CORE * cores, progress=progress)
 
 
-def _builds(host: Host, units: Units, workspace: Path, *, short: bool) -> Iterator[Measured]:
+def _builds(
+    host: Host, units: Units, workspace: Path, progress: Progress, *, short: bool
+) -> Iterator[Measured]:
     edited = _most_needed(units)
     for mode in _MODES:
         host.clean(mode)
-        say(f"clean build, mode {mode}")
-        yield host.build(mode, "clean")
+        progress.begin(f"clean build, mode {mode}")
+        built = host.build(mode, "clean")
+        progress.done()
+        yield built
         if not short:
-            say(f"build after an edit of {edited.package}, mode {mode}")
+            progress.begin(f"build after an edit of {edited.package}, mode {mode}")
             with _edit(workspace / edited.root):
-                yield host.build(mode, f"edit of {edited.package}")
+                built = host.build(mode, f"edit of {edited.package}")
+            progress.done()
+            yield built
 
 
 def _most_needed(units: Units) -> Unit:
@@ -121,8 +132,3 @@ def say(line: str) -> None:
     """Tells a person how far it is."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
-
-
-def _dim(line: str) -> None:
-    """A line of little weight: grey on a terminal."""
-    say(f"\x1b[2m{line}\x1b[0m" if sys.stderr.isatty() and "NO_COLOR" not in os.environ else line)

@@ -17,6 +17,7 @@ from headstart_worker import timeline
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Unit, Units
 from headstart_worker.digests import Digests
+from headstart_worker.progress import Progress
 from headstart_worker.testing import BuildReport, FakeHost, build
 from headstart_wrapper.errors import MachineError
 
@@ -62,26 +63,28 @@ class BazelHost:
 
     name = "Bazel"
 
-    def __init__(self, bazel: str, workspace: Path, scratch: Path, *, jobs: int, show: bool) -> None:
+    def __init__(self, bazel: str, workspace: Path, scratch: Path, *, jobs: int, progress: Progress) -> None:
         self._bazel = bazel
         self._workspace = workspace
         self._scratch = scratch
         self._traces = scratch / "traces"
         self._jobs = jobs
-        self._show = show
+        self._progress = progress
+        self._show = progress.is_live
 
     def _run(self, command: str, *flags: str) -> None:
         base = [self._bazel, f"--output_user_root={self._scratch / 'bazel'}", command, *flags]
         output = None if self._show else subprocess.PIPE
-        done = subprocess.run(
-            base,
-            cwd=self._workspace,
-            env={**os.environ, "HEADSTART_PYTHON": sys.executable},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT if output else None,
-            check=False,
-        )
+        with self._progress.hidden():  # Bazel draws its own
+            done = subprocess.run(
+                base,
+                cwd=self._workspace,
+                env={**os.environ, "HEADSTART_PYTHON": sys.executable},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                check=False,
+            )
         if done.returncode:
             shown = (done.stdout or b"").decode(errors="replace")[-4000:]
             raise MachineError(

@@ -1,13 +1,13 @@
 """Builds an imported Cargo workspace through a worker, scheduled as a build tool schedules it.
 
-In mode "worker" a library is two requests: its early one makes its dependents ready, its full one follows as soon as the
+In every mode but "none" a library is two requests: its early one makes its dependents ready, its full one follows as soon as the
 early one was answered (the early output is among its inputs, with its digest). Everything that links waits for code. Not a build
 tool: it remembers nothing, so what is up to date the caller has to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import final
 
@@ -19,7 +19,7 @@ from headstart_worker.cargo.commands import Mode, Phase
 from headstart_worker.cargo.units import Unit, Units
 from headstart_worker.digests import MISSING, Digests
 from headstart_worker.messages import Input, WorkResponse
-from headstart_worker.testing.host import FakeHost
+from headstart_worker.testing.host import Works
 from headstart_worker.testing.sandboxes import Sandboxes
 from headstart_wrapper.errors import RequestError
 
@@ -87,7 +87,7 @@ async def build(
     outroot: str,
     mode: Mode,
     jobs: int,
-    host: FakeHost,
+    host: Works,
     sandboxes: Sandboxes | None = None,
     up_to_date: Collection[str] = (),
 ) -> BuildReport:
@@ -97,7 +97,7 @@ async def build(
         units: of the imported workspace.
         workspace: its root, which must be the worker's directory when there are no sandboxes.
         outroot: directory of all outputs, relative to the workspace.
-        mode: "none" or "worker".
+        mode: how libraries are compiled.
         jobs: requests that may be unanswered at once.
         host: a running worker's.
         sandboxes: in the worker's directory, of the workspace; each request then has one.
@@ -133,7 +133,7 @@ class _Build:
     workspace: Path
     outroot: str
     mode: Mode
-    host: FakeHost
+    host: Works
     sandboxes: Sandboxes | None
     slots: trio.CapacityLimiter
     requests: int = 0
@@ -170,36 +170,33 @@ class _Build:
     async def _dependencies_made(self, unit: Unit) -> bool:
         for dependency in self.units.needed(unit):
             progress = self._progress[dependency.name]
-            metadata_serves = self.mode == "worker" and unit.is_library and dependency.is_library
-            await (progress.early if metadata_serves else progress.full).wait()
-            if ("early" if metadata_serves else "full") not in progress.made:
+            awaited = commands.awaited(dependency, unit, self.mode)
+            await (progress.early if awaited == "early" else progress.full).wait()
+            if awaited not in progress.made:
                 return False
         return True
 
     async def _compile(self, unit: Unit, progress: _Progress) -> None:
         ready = self.clock()
-        made = commands.outputs(unit, self.outroot)
+        sent: list[float] = []
         early: float | None = None
-        if self.mode == "worker" and made.metadata is not None:
-            started = await self._request(unit, "early", [made.metadata])
-            if started is None:
+        for phase in commands.phases(unit, self.mode):
+            at = await self._request(unit, phase)
+            if at is None:
                 return
-            early = self.clock()
-            progress.made.add("early")
-            progress.early.set()
-            if await self._request(unit, "full", [made.code, made.dep_info]) is None:
-                return
-        else:
-            started = await self._request(unit, None, made.all)
-            if started is None:
-                return
+            sent.append(at)
+            if phase == "early":
+                early = self.clock()
+                progress.made.add("early")
+                progress.early.set()
         progress.made.update(("early", "full"))
-        self.reports[unit.name] = UnitReport(ready, started, early, self.clock())
+        self.reports[unit.name] = UnitReport(ready, sent[0], early, self.clock())
 
-    async def _request(self, unit: Unit, phase: Phase | None, declared: Iterable[str]) -> float | None:
+    async def _request(self, unit: Unit, phase: Phase | None) -> float | None:
         """Sends one request; returns when it was sent, or None when it failed."""
+        declared = commands.outputs(unit, self.outroot, self.mode).of(phase)
         async with self.slots:
-            inputs = await trio.to_thread.run_sync(self._prepare, unit, phase, tuple(declared))
+            inputs = await trio.to_thread.run_sync(self._prepare, unit, phase, declared)
             lines = commands.request_lines(
                 unit,
                 self.units,
@@ -210,7 +207,7 @@ class _Build:
             )
             sent = self.clock()
             self.requests += 1
-            response = await self._send(lines, inputs, tuple(declared))
+            response = await self._send(lines, inputs, declared)
         if response.exit_code != 0:
             self.failures.append(Failure(unit.name, phase, response.exit_code, response.output))
             return None

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, final
+from typing import Final, Protocol, Self, final
 
 import trio
 from attrs import frozen
@@ -58,6 +58,21 @@ class _Waiter:
         self.answered = answered
         self.arrived = trio.Event()
         self.response: WorkResponse | None = None
+
+
+class Works(Protocol):
+    """Whatever requests can be sent through: a `FakeHost`, or what puts them otherwise for another worker."""
+
+    async def work(
+        self,
+        arguments: Sequence[str],
+        inputs: Iterable[Input] = (),
+        *,
+        request_id: int | None = None,
+        sandbox_dir: str = "",
+        answered: Callable[[WorkResponse], object] = ...,
+    ) -> WorkResponse:
+        """See `FakeHost.work`."""
 
 
 @final

@@ -25,7 +25,7 @@ import trio
 from attrs import define, field
 
 from headstart_worker.messages import Input, WorkResponse
-from headstart_worker.testing.host import FakeHost, WorkerEndedError
+from headstart_worker.testing.host import WorkerEndedError, Works
 
 Kind = Literal["symlink", "hardlink", "copy"]
 
@@ -135,7 +135,7 @@ class Sandboxes:
 
     async def work(
         self,
-        host: FakeHost,
+        host: Works,
         arguments: Sequence[str],
         inputs: Iterable[Input] = (),
         *,
