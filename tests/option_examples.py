@@ -54,6 +54,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "--worker-protocol": ("json", "json"),
     "--jobs": ("3", 3),
     "--memory": ("6G", Size(6 << 30)),
+    "--look-ahead": ("t.json", "t.json"),
     "--state-dir": ("/d", "/d"),
     "--worker-files": ("bin/tool", ("bin/tool",)),
     "--exit-when-changed": ("", True),

@@ -12,6 +12,7 @@ from headstart_worker.memory import UNKNOWN, Kind, Memory
 from headstart_worker.slots import Slots
 
 KINDS = [Kind(output, program) for output in ("", "a", "b", "c") for program in ("cc", "rustc")]
+PATHS = st.sampled_from([0.0, 0.5, 1e9])
 SIZES = st.sampled_from([1, 100, UNKNOWN // 2, UNKNOWN, 3 * UNKNOWN])
 
 
@@ -23,6 +24,7 @@ class SlotsMachine(RuleBasedStateMachine):
         self.memory: Memory | None = None
         self.numbers: set[int] = set()
         self.early: dict[int, bool] = {}
+        self.paths: dict[int, float] = {}
         self.kinds: dict[int, Kind] = {}
         self.next: int | None = None
         self.holders: dict[int, int] = {}
@@ -34,13 +36,14 @@ class SlotsMachine(RuleBasedStateMachine):
         self.memory = None if budget is None else Memory(budget)
         self.slots = Slots(capacity, self.memory)
 
-    @rule(data=st.data(), early=st.booleans(), kind=st.sampled_from(KINDS))
-    def ask(self, data: st.DataObject, early: bool, kind: Kind) -> None:
+    @rule(data=st.data(), early=st.booleans(), kind=st.sampled_from(KINDS), path=PATHS)
+    def ask(self, data: st.DataObject, early: bool, kind: Kind, path: float) -> None:
         # Usually the next number; a job that has to wait for an older one asks after younger ones.
         job = data.draw(st.integers(1, len(self.numbers) + 3).filter(lambda n: n not in self.numbers))
         self.numbers.add(job)
         self.kinds[job] = kind
-        self.slots.ask(job, early=early, kind=kind)
+        self.paths[job] = path
+        self.slots.ask(job, early=early, kind=kind, path=path)
         self.early[job] = early
 
     @precondition(lambda self: self.numbers)
@@ -58,7 +61,7 @@ class SlotsMachine(RuleBasedStateMachine):
         self.memory.learn(kind, peak, ok=ok)
 
     def first(self) -> int:
-        return min(self.early, key=lambda job: (job != self.next, not self.early[job], job))
+        return min(self.early, key=lambda job: (job != self.next, not self.early[job], -self.paths[job], job))
 
     @rule()
     def admit(self) -> None:
@@ -122,14 +125,16 @@ TestSlots = SlotsMachine.TestCase
 def test_a_thousand_at_once_get_two_slots_in_the_stated_order(early: Sequence[bool], moved: set[int]) -> None:
     slots = Slots(2)
     for job, is_early in enumerate(early):
-        slots.ask(job, early=is_early, kind=KINDS[0])
+        slots.ask(job, early=is_early, kind=KINDS[0], path=job % 7)
     for job in moved:
         slots.expedite(job)
     order = []
     while admitted := slots.admit():
         order += [job for job, _ in admitted]
         slots.withdraw(order[-1])
-    assert order == sorted(range(1000), key=lambda job: (not early[job] and job not in moved, job))
+    assert order == sorted(
+        range(1000), key=lambda job: (not early[job] and job not in moved, -(job % 7), job)
+    )
 
 
 def test_small_jobs_that_fit_do_not_keep_a_big_one_out() -> None:
@@ -142,9 +147,9 @@ def test_small_jobs_that_fit_do_not_keep_a_big_one_out() -> None:
     assert slots.admit() == [(1, 0)]
     slots.ask(9, early=False, kind=big)
     assert slots.admit() == []
-    # Two slots are free, 80 bytes as well, others wait for what these make, and their requests came earlier.
-    slots.ask(3, early=True, kind=small)
-    slots.ask(4, early=True, kind=small)
+    # Two slots are free, 80 bytes as well, others wait for what these make, their requests came earlier, and a long path lies ahead.
+    slots.ask(3, early=True, kind=small, path=100.0)
+    slots.ask(4, early=True, kind=small, path=100.0)
     slots.expedite(9)
     assert slots.admit() == []
     slots.withdraw(1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import final
@@ -16,10 +15,12 @@ from typing import final
 import trio
 from attrs import asdict
 
+from headstart_worker import alone
 from headstart_worker.compilation import Job, no_thread, outcome_of, run
 from headstart_worker.directories import remove
 from headstart_worker.faults import fatal
 from headstart_worker.idle import Activity
+from headstart_worker.job_events import JobEvents
 from headstart_worker.ledger import Claim
 from headstart_worker.memory import Memory
 from headstart_worker.messages import Input
@@ -27,11 +28,14 @@ from headstart_worker.pipeline_states import Action, Forget, JobId, Kill, Start,
 from headstart_worker.pipelines import Pipelines
 from headstart_worker.roots import Roots
 from headstart_worker.slots import Slots
-from headstart_worker.trace import REQUESTS_TRACK
 from headstart_worker.tracing import TraceFile
 from headstart_wrapper.job import Outcome
 from headstart_wrapper.jobserver import Jobserver
 from headstart_wrapper.option_values import Size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from headstart_worker.look_ahead import LookAhead
 
 
 @final
@@ -40,6 +44,7 @@ class Jobs:
 
     Attributes:
         pipelines: see there.
+        events: what the trace is told of jobs.
         activity: what goes on; jobs are counted here, whoever else does something counts it too.
     """
 
@@ -52,6 +57,7 @@ class Jobs:
         trace: TraceFile,
         roots: Roots,
         memory: Size | None = None,
+        look_ahead: LookAhead | None = None,
     ) -> None:
         """Nothing runs.
 
@@ -62,16 +68,19 @@ class Jobs:
             trace: where to tell what happens.
             roots: where sandboxed jobs run.
             memory: the budget of all compilers together; None: there is none.
+            look_ahead: the jobs' paths in an earlier build; None: none are known.
         """
         self.pipelines = Pipelines()
         self.activity = Activity()
         self._nursery = nursery
         self._memory = None if memory is None else Memory(memory.of(_machine_memory()))
         self._slots = Slots(capacity, self._memory)
+        self._look_ahead = look_ahead
         self._jobserver = jobserver
         self._token_turn = trio.Lock()
         self._token_wait = trio.CancelScope()
         self._trace = trace
+        self.events = JobEvents(trace, slots=self._slots, jobserver=jobserver, memory=self._memory)
         self._roots = roots
         self._jobs: dict[JobId, Job] = {}
         self._answers: dict[Claim, trio.MemorySendChannel[Action]] = {}
@@ -104,18 +113,36 @@ class Jobs:
             home: see `Pipelines.request`.
         """
         receiver = self._expect(claim)
-        number, actions = self.pipelines.request(claim, want, fingerprint, frozenset(outputs), home=home)
+        declared = frozenset(outputs)
+        reason = self._why_alone(want, fingerprint, declared, job)
+        number, actions = self.pipelines.request(claim, want, fingerprint, declared, home=home)
         if number in self._jobs:
-            self._jobs[number].holds_early |= job.holds_early
+            known = self._jobs[number]
+            known.holds_early |= job.holds_early
             if want is Want.EARLY:
                 self._slots.expedite(number)
-            self._trace.instant("join", job=number, label=job.name, want=want.value)
+            self.events.joined(number, known, job, want)
             job.notes.tell(f"joins job {number}, {job.name}")
         else:
             self._jobs[number] = job
             job.notes.tell(f"queued as job {number}, {job.name}")
+            if reason:
+                self.events.alone(number, job, reason)
+                job.notes.tell(f"joins nothing: {reason}")
         self._perform(actions)
         return receiver
+
+    def _why_alone(self, want: Want, fingerprint: str | None, outputs: frozenset[str], job: Job) -> str:
+        """Why a request for a half joins nothing; "" for one that does, and where nobody wants to know."""
+        if job.run.job.phase is None or not (self._trace.is_on or job.notes.verbose):
+            return ""
+        if fingerprint is None:
+            return job.because
+        if self.pipelines.joinable(fingerprint, want, outputs):
+            return ""
+        obstacle, number = self.pipelines.obstacle(fingerprint, want, outputs)
+        other = None if number is None else self._jobs[number].identity
+        return alone.reason(want, obstacle, number, job.identity, other)
 
     @fatal
     def withdraw(
@@ -139,6 +166,7 @@ class Jobs:
         """A request needs nothing of its job any more."""
         self._answers.pop(claim, None)
         self._perform(self.pipelines.answered(claim))
+        self.events.settled()
 
     def shut_down(self) -> None:
         """Kills everything at once; `nursery` ends when it is gone."""
@@ -187,17 +215,18 @@ class Jobs:
             await gone.wait()
         if job.root is not None and not job.killed:
             await self._stage(number, job, *job.root)
-        asked = time.monotonic()
+        asked = self._trace.now()
         with job.queueing:
-            self._slots.ask(number, early=self.pipelines.has_early_waiter(number), kind=job.kind)
+            path = 0.0 if self._look_ahead is None else self._look_ahead.path(job.name)
+            early = self.pipelines.has_early_waiter(number)
+            self._slots.ask(number, early=early, kind=job.kind, path=path)
             self._admit()
+            if not job.admitted.is_set():
+                self.events.count()
             await job.admitted.wait()
             await self._take_token()
             job.has_token = True
-        expected = {} if self._memory is None else {"memory": self._memory.taken_by(number)}
-        self._trace.span(
-            "queue", REQUESTS_TRACK, asked, time.monotonic(), job=number, label=job.name, **expected
-        )
+        self.events.queued(number, job, asked)
         if job.killed or not job.has_token:
             job.outcome = Outcome(exit_code=1, cancelled=True)
         elif not job.outcome.exit_code:
@@ -211,13 +240,13 @@ class Jobs:
         if self._memory is not None:
             ended_by_itself = job.outcome.exit_code == 0 and not job.outcome.stopped_early
             self._memory.learn(job.kind, job.outcome.usage.peak_memory, ok=ended_by_itself)
-            self._trace.counter("memory", time.monotonic(), self._memory.taken)
         self._admit()
+        self.events.count()
         self._perform(self.pipelines.ended(number, ok=job.outcome.exit_code == 0))
 
     async def _stage(self, number: JobId, job: Job, path: str, inputs: tuple[Input, ...]) -> None:
         """Brings the job's inputs to its private root; from then on it has no use for the sandbox of its request."""
-        began = time.monotonic()
+        began = self._trace.now()
         detail: dict[str, int] = {}
 
         def stage() -> Outcome:
@@ -231,9 +260,7 @@ class Jobs:
             job.outcome = await trio.to_thread.run_sync(outcome_of, stage)
         except RuntimeError as error:
             job.outcome = no_thread(error)
-        self._trace.span(
-            "stage", REQUESTS_TRACK, began, time.monotonic(), job=number, label=job.name, **detail
-        )
+        self.events.staged(number, job, began, detail)
         self._perform(self.pipelines.moved_out(number))
 
     def _admit(self) -> None:
@@ -242,8 +269,6 @@ class Jobs:
             job = self._jobs[JobId(number)]
             job.slot = slot
             job.admitted.set()
-        if admitted and self._memory is not None:
-            self._trace.counter("memory", time.monotonic(), self._memory.taken)
 
     async def _take_token(self) -> None:
         async with self._token_turn:
@@ -252,50 +277,25 @@ class Jobs:
                     await trio.lowlevel.wait_readable(self._jobserver.descriptor)
 
     async def _compile(self, number: JobId, job: Job) -> None:
-        began = time.monotonic()
+        self.events.begins(number, job)
         self._perform(self.pipelines.started(number))
-        self._trace.counter("compilers", began, self._slots.running)
-        early_at: float | None = None
 
         @fatal
         def early(text: str) -> None:
-            nonlocal early_at
-            early_at = time.monotonic()
+            self.events.early(number)
             job.early_text = text
             if not job.holds_early and not job.run.job.stop_after_early:
                 self._perform(self.pipelines.early_complete(number))
 
         def compile_it() -> tuple[Outcome, str]:
-            return run(job, lambda text: trio.from_thread.run_sync(early, text))
+            return run(job, lambda text: trio.from_thread.run_sync(early, text), is_traced=self._trace.is_on)
 
         job.notes.tell(f"started in slot {job.slot}")
         try:
             job.outcome, job.text = await trio.to_thread.run_sync(compile_it, limiter=self._threads)
         except RuntimeError as error:
             job.outcome = no_thread(error)
-        ended = time.monotonic()
-        usage = job.outcome.usage
-        detail = {
-            "job": number,
-            "label": job.name,
-            "exit_code": job.outcome.exit_code,
-            "cpu": round(usage.user + usage.system, 6),
-            "peak_memory": usage.peak_memory,
-            **_checked(job.outcome),
-        }
-        if early_at is None:
-            self._trace.span("compile", job.slot, began, ended, **detail)
-        else:
-            self._trace.span("early", job.slot, began, early_at, job=number, label=job.name)
-            self._trace.span("codegen", job.slot, early_at, ended, **detail)
-        self._trace.counter("compilers", ended, self._slots.running - 1)
-
-
-def _checked(outcome: Outcome) -> dict[str, object]:
-    """What a trace tells of a check."""
-    if not outcome.assurance:
-        return {}
-    return {"sandbox": outcome.assurance, "findings": list(outcome.findings)}
+        self.events.ends(number)
 
 
 def _machine_memory() -> int:

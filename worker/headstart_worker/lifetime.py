@@ -47,6 +47,10 @@ from headstart_wrapper.options import Options
 from headstart_wrapper.text import message_line
 from headstart_wrapper.variables import from_variables
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from headstart_worker.look_ahead import LookAhead
+
 _FLUSH_SECONDS: Final = 0.2
 """How long a host may take to read the last answers of a worker that ends; it has a second for everything."""
 
@@ -75,6 +79,7 @@ async def _serve(
     jobserver = outer or Jobserver.create(state, capacity)
     error: ProtocolError | None = None
     ending, served = trio.CancelScope(), False
+    look_ahead = _look_ahead(options)  # before the new trace, which may take the place of the old one
     roots = Roots(state.parent)
     with (
         TraceFile(options.trace) as trace,
@@ -94,6 +99,7 @@ async def _serve(
                         trace=trace,
                         roots=roots,
                         memory=options.memory,
+                        look_ahead=look_ahead,
                     )
                     preparation = Preparation(
                         options=options,
@@ -104,6 +110,7 @@ async def _serve(
                         roots=roots,
                     )
                     requests = Requests(jobs, preparation, trace)
+                    watching.start_soon(trace.write, jobs.events.sampled)
                     if options.collect_when_idle is not None:
                         is_asked = partial(stdio.holds_input, reader.fileno())
                         watching.start_soon(
@@ -171,6 +178,14 @@ def _probe(job: Job) -> None:
         warning = str(error)
     if warning:
         say(warning)
+
+
+def _look_ahead(options: Options) -> LookAhead | None:
+    if options.look_ahead is None:
+        return None
+    from headstart_worker import look_ahead  # noqa: PLC0415 - few workers are started with it
+
+    return look_ahead.read(options.look_ahead)
 
 
 def _work(options: Options, reader: int, writer: int, *, outer: Jobserver | None, signals: EndSignals) -> int:

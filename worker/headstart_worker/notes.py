@@ -28,12 +28,13 @@ class Notes:
     """One request's lines.
 
     Attributes:
+        request_id: of the request.
         verbose: the host asked for more (`WorkRequest.verbosity`); otherwise `tell` is silent.
     """
 
     def __init__(self, request_id: int, *, verbose: bool) -> None:
         self.verbose = verbose
-        self._request_id = request_id
+        self.request_id = request_id
         self._since = time.monotonic()
 
     @property
@@ -49,7 +50,7 @@ class Notes:
     def say(self, text: str) -> None:
         """Tells it in any case."""
         for line in text.splitlines():
-            _write_line(f"process-wrapper: request {self._request_id}: {line}")
+            _write_line(f"process-wrapper: request {self.request_id}: {line}")
 
 
 def _write_line(line: str) -> None:

@@ -6,7 +6,7 @@ out as actions. Not here: which requests a job has, who owns an output, how long
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Final, NewType
 
 from attrs import frozen
@@ -122,6 +122,16 @@ REQUEST_EVENTS: Final = {
     Want.ALONE: Event.ALONE_REQUEST,
 }
 """What a request is to the job that it attaches to."""
+
+
+class Obstacle(Enum):
+    """Why a request for a half of a job joins nothing."""
+
+    NOTHING_RAN = auto()
+    OTHER = auto()
+    ENDING = auto()
+    FAILED_BEFORE = auto()
+    OTHER_WRITES = auto()
 
 
 @frozen

@@ -44,6 +44,7 @@ from headstart_worker.pipeline_states import (
     Forget,
     JobId,
     Kill,
+    Obstacle,
     Reaction,
     Start,
     State,
@@ -102,6 +103,22 @@ class Pipelines:
     def joinable(self, fingerprint: str, want: Want, outputs: Collection[str] = ()) -> bool:
         """True when a request with this fingerprint, for these outputs, would join a job instead of making one."""
         return self._joined(fingerprint, want, outputs) is not None
+
+    def obstacle(
+        self, fingerprint: str, want: Want, outputs: Collection[str]
+    ) -> tuple[Obstacle, JobId | None]:
+        """What keeps a request, which is not attached yet and will not join, from joining, and the job that is in its way."""
+        twin = self._joinable.get(fingerprint)
+        if twin is not None and want in twin.answered and twin.state in {State.FAILED, State.FAILED_LATE}:
+            return Obstacle.FAILED_BEFORE, twin.id
+        owner = next(
+            (owner for path in outputs if (owner := self._owners.get(path)) is not twin and owner), None
+        )
+        if owner is None:
+            return Obstacle.NOTHING_RAN, None
+        if twin is not None:
+            return Obstacle.OTHER_WRITES, owner.id
+        return (Obstacle.ENDING if owner.fingerprint == fingerprint else Obstacle.OTHER), owner.id
 
     def _joined(self, fingerprint: str | None, want: Want, outputs: Collection[str] = ()) -> _Job | None:
         if fingerprint is None or want is Want.ALONE:

@@ -16,6 +16,7 @@ from typing import final
 from attrs import evolve, frozen
 
 from headstart_worker.digests import Digests, compiler_identity
+from headstart_worker.identity import Identity
 from headstart_worker.ledger import Claim
 from headstart_worker.messages import Input, WorkRequest
 from headstart_worker.notes import Notes
@@ -26,7 +27,7 @@ from headstart_wrapper import options as grammar
 from headstart_wrapper.dialects.base import place
 from headstart_wrapper.errors import RequestError
 from headstart_wrapper.executables import find_executable
-from headstart_wrapper.fingerprint import fingerprint, relevant_inputs
+from headstart_wrapper.fingerprint import relevant_inputs
 from headstart_wrapper.job import Job, Phase
 from headstart_wrapper.job_files import settled
 from headstart_wrapper.options import Options
@@ -48,6 +49,9 @@ class Prepared:
         private_root: the directory in which it runs instead, and what is to be in there; None: it runs in `root`.
         want: the half that it wants.
         fingerprint: equal for requests that may join; None: it joins nothing.
+        identity: what that is made of.
+        because: why a request for a half joins nothing, and nothing joins it; "": it may be joined.
+        reads: what the host says that it reads, or its own declaration.
         outputs: every path that it declares, in one spelling.
         holds_early: its early half is answered at the end only.
         home: `root` is taken away with its answer.
@@ -64,10 +68,13 @@ class Prepared:
     outputs: frozenset[str]
     holds_early: bool
     home: bool
+    reads: tuple[Input, ...]
+    identity: Identity | None
+    because: str
 
-    def alone(self) -> Prepared:
+    def alone(self, because: str) -> Prepared:
         """The same, joining nothing and joined by nobody."""
-        return evolve(self, want=Want.ALONE, fingerprint=None)
+        return evolve(self, want=Want.ALONE, fingerprint=None, identity=None, because=because)
 
 
 @final
@@ -136,7 +143,7 @@ class Preparation:
         if job.explain or notes.verbose:
             for note in run.explanation():
                 notes.say(note)
-        want, name = self._identify(job, run, request, files)
+        want, identity, because = self._identify(job, run, request, files)
         # Whoever has a private root shares it with every job of these outputs, whatever sandbox they come from.
         known_by = root if cwd == root else self._cwd
         return Prepared(
@@ -147,13 +154,16 @@ class Preparation:
             root=root,
             private_root=None if cwd == root else (cwd, self._seen(run, request)),
             want=want,
-            fingerprint=name,
+            fingerprint=None if identity is None else identity.fingerprint,
             outputs=frozenset(
                 _identity(posixpath.join(known_by, path)) for path in (*job.early_outputs, *job.outputs)
             ),
             # Singleplex hosts wait for silence after an answer, and a sandbox is taken back with it.
             holds_early=request.request_id == 0 or (bool(request.sandbox_dir) and cwd == root),
             home=bool(request.sandbox_dir),
+            reads=tuple(request.inputs) or tuple(Input(path, b"") for path in job.inputs),
+            identity=identity,
+            because=because,
         )
 
     def _directory(self, request: WorkRequest) -> str:
@@ -199,15 +209,20 @@ class Preparation:
 
     def _identify(
         self, job: Job, run: Run, request: WorkRequest, files: Surroundings
-    ) -> tuple[Want, str | None]:
-        if job.phase is None or run.job.stop_after_early:
-            return Want.ALONE, None
+    ) -> tuple[Want, Identity | None, str]:
+        if job.phase is None:
+            return Want.ALONE, None, ""
+        if run.job.stop_after_early:
+            return Want.ALONE, None, "its compiler is to end with its early outputs"
         if request.sandbox_dir and not run.publishes:
-            # What the command wrote in its place is taken away with this sandbox: there is nothing to join.
-            return Want.ALONE, None
-        return Want(job.phase.value), self._fingerprint(job, run, request, files)
+            return (
+                Want.ALONE,
+                None,
+                "what its compiler writes is taken away with its sandbox: there is nothing to join",
+            )
+        return Want(job.phase.value), self._job_identity(job, run, request, files), ""
 
-    def _fingerprint(self, job: Job, run: Run, request: WorkRequest, files: Surroundings) -> str:
+    def _job_identity(self, job: Job, run: Run, request: WorkRequest, files: Surroundings) -> Identity:
         root = files.cwd
         declared = request.inputs or tuple(Input(path, b"") for path in job.inputs)
         own = job.early_outputs
@@ -224,7 +239,7 @@ class Preparation:
             (f"\0{named.command[index]}", text.encode(errors="surrogateescape"))
             for index, text in named.params
         )
-        return fingerprint(
+        return Identity(
             compiler=compiler_identity(executable),
             command=named.command,
             env=named.env,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import time
 from collections.abc import Callable
 from typing import final
 
@@ -22,9 +21,8 @@ from headstart_worker.jobs import Jobs
 from headstart_worker.ledger import Claim
 from headstart_worker.messages import WorkRequest
 from headstart_worker.notes import Notes
-from headstart_worker.pipeline_states import Action, AnswerCancelled, AnswerEarly, AnswerEnd, Want
+from headstart_worker.pipeline_states import Action, AnswerCancelled, AnswerEarly, AnswerEnd, JobId, Want
 from headstart_worker.preparation import Preparation, Prepared
-from headstart_worker.trace import REQUESTS_TRACK
 from headstart_worker.tracing import TraceFile
 from headstart_wrapper import after_success, outputs, stats_file
 from headstart_wrapper import job as wrapper_job
@@ -127,7 +125,9 @@ class Requests:
         if prepared.want is not Want.FULL or name is None or not prepared.run.dependents_used:
             return prepared
         joins = self._jobs.pipelines.joinable(name, Want.FULL, prepared.outputs)
-        return prepared if joins else prepared.alone()
+        if joins:
+            return prepared
+        return prepared.alone("its early outputs were made by another process, or came from a cache")
 
     def _submit(
         self, prepared: Prepared, claim: Claim, after: trio.Event | None
@@ -141,15 +141,21 @@ class Requests:
         joins = name is not None and room.joinable(name, prepared.want, prepared.outputs)
         if not joins and room.overtaken(claim, prepared.outputs):
             return None
+        # Kept for as long as the job is, which can be long: only where somebody wants to hear of it.
+        tells = self._trace.is_on or prepared.notes.verbose
         job = Job(
             run=prepared.run,
-            name=_name(prepared),
+            name=prepared.job.label,
             stage=prepared.stage,
             notes=prepared.notes,
             root=prepared.private_root,
             given=prepared.root,
             holds_early=prepared.holds_early,
             after=after,
+            reads=prepared.reads if self._trace.is_on else (),
+            makes=frozenset(prepared.job.outputs),
+            identity=prepared.identity if tells else None,
+            because=prepared.because,
         )
         return self._jobs.submit(
             claim, prepared.want, prepared.fingerprint, prepared.outputs, job, home=prepared.home
@@ -166,7 +172,9 @@ class Requests:
         if answer is None:
             if not admission.is_wanted():
                 return Answer(exit_code=0, cancelled=True)
-            prepared = prepared.alone()
+            prepared = prepared.alone(
+                "what the job that it joined made is not there any more, or its inputs were not"
+            )
             answer = await self._settled(prepared, self._submit(prepared, claim, None), claim)
         if answer is None:
             raise AssertionError("a job that joined nothing has no outputs of another's")
@@ -182,14 +190,16 @@ class Requests:
             match await actions.receive():
                 case AnswerEarly(_, number):
                     job = self._jobs[number]
-                    return None if _taken_away(prepared, job) else await self._answer_early(prepared, job)
+                    if _taken_away(prepared, job):
+                        return None
+                    return await self._answer_early(prepared, number, job)
                 case AnswerEnd(_, number):
                     job = self._jobs[number]
                     # A failure is told as it is, unless the host itself may be its cause; an early half that went well before it
                     # is not its affair (above).
                     spoiled = job.is_spoiled and job.run is not prepared.run
                     redo = spoiled if job.outcome.exit_code else _taken_away(prepared, job)
-                    return None if redo else await self._answer_end(prepared, job)
+                    return None if redo else await self._answer_end(prepared, number, job)
                 case AnswerCancelled():
                     return Answer(exit_code=0, cancelled=True)
                 case _:
@@ -197,14 +207,14 @@ class Requests:
         finally:
             self._jobs.answered(claim)
 
-    async def _answer_early(self, prepared: Prepared, job: Job) -> Answer:
-        await self._publish(prepared, job, prepared.job.early_outputs)
+    async def _answer_early(self, prepared: Prepared, number: JobId, job: Job) -> Answer:
+        await self._publish(prepared, number, job, prepared.job.early_outputs)
         return Answer(0, job.early_text or "")
 
-    async def _answer_end(self, prepared: Prepared, job: Job) -> Answer:
+    async def _answer_end(self, prepared: Prepared, number: JobId, job: Job) -> Answer:
         outcome = job.outcome
         if outcome.exit_code == 0:
-            await self._publish(prepared, job, _made(prepared.job, job.run))
+            await self._publish(prepared, number, job, _made(prepared.job, job.run))
             if prepared.job.copies or prepared.job.touched is not None:
                 outcome = await trio.to_thread.run_sync(_after_success, prepared, outcome)
         if prepared.job.stats:
@@ -218,17 +228,25 @@ class Requests:
             peak_memory=outcome.usage.peak_memory,
         )
 
-    async def _publish(self, prepared: Prepared, job: Job, declared: tuple[str, ...]) -> None:
+    async def _publish(self, prepared: Prepared, number: JobId, job: Job, declared: tuple[str, ...]) -> None:
         if not job.run.publishes:
             return
-        began = time.monotonic()
+        began = self._trace.now()
 
         def publish() -> None:
             job.run.publish(declared, root=prepared.root)
 
         # Half a publication is none: it is finished even while the worker ends.
         await trio.to_thread.run_sync(publish)
-        self._trace.span("publish", REQUESTS_TRACK, began, time.monotonic(), label=job.name)
+        self._trace.span(
+            "publish",
+            began,
+            self._trace.now(),
+            job=number,
+            label=job.name,
+            request=prepared.notes.request_id,
+            phase=prepared.job.phase or "",
+        )
 
 
 def _made(asked: wrapper_job.Job, run: Run) -> tuple[str, ...]:
@@ -278,8 +296,3 @@ def _text_at_end(prepared: Prepared, job: Job, outcome: Outcome) -> str:
         if prepared.want is Want.FULL:
             return after
     return before + after
-
-
-def _name(prepared: Prepared) -> str:
-    named = (*prepared.job.early_outputs, *prepared.job.outputs)
-    return posixpath.basename(named[0]) if named else posixpath.basename(prepared.job.command[0])

@@ -9,7 +9,8 @@ memory budget, what they are expected to need stays within it, too. Who waits is
    while it queues is moved up; it stays there when the request is cancelled;
 3. the rest.
 
-Each in the order of their requests' coming, which is that of their numbers. A job that needs more than the whole budget
+Each, and those with an equal path, in the order of their requests' coming, which is that of their numbers; where paths
+are known, those of 2 and 3 with the longest path first (`look_ahead`). A job that needs more than the whole budget
 gets its turn like any other, and starts when nothing else runs. Not here: jobserver tokens, which bound the threads,
 and what a job is expected to need (`memory`).
 """
@@ -39,7 +40,7 @@ class Slots:
         """
         self._free = list(range(capacity))
         self._memory = memory
-        self._queue: list[tuple[int, int, Kind]] = []
+        self._queue: list[tuple[int, float, int, Kind]] = []
         self._holders: dict[int, int] = {}
 
     @property
@@ -52,21 +53,22 @@ class Slots:
         """Jobs in the queue."""
         return len(self._queue)
 
-    def ask(self, job: int, *, early: bool, kind: Kind) -> None:
+    def ask(self, job: int, *, early: bool, kind: Kind, path: float = 0.0) -> None:
         """Puts a job into the queue.
 
         Args:
             job: its number; the lower one came first.
             early: somebody waits for its early outputs.
             kind: tells what it is expected to need. Looked up when its turn comes, by when more is known.
+            path: seconds by which the build lasts on at least once it has started; the same for all where nothing is known.
         """
-        heapq.heappush(self._queue, (_EARLY if early else _REST, job, kind))
+        heapq.heappush(self._queue, (_EARLY if early else _REST, -path, job, kind))
 
     def expedite(self, job: int) -> None:
         """Somebody waits for the job's early outputs now; nothing changes unless it is in the queue."""
         self._queue = [
-            (min(rank, _EARLY), number, kind) if number == job else (rank, number, kind)
-            for rank, number, kind in self._queue
+            (min(rank, _EARLY), path, number, kind) if number == job else (rank, path, number, kind)
+            for rank, path, number, kind in self._queue
         ]
         heapq.heapify(self._queue)
 
@@ -74,9 +76,9 @@ class Slots:
         """Gives free slots to those who wait; returns (job, slot) pairs."""
         admitted = []
         while self._free and self._queue:
-            _, job, kind = self._queue[0]
+            _, path, job, kind = self._queue[0]
             if self._memory is not None and not self._memory.take(job, kind):
-                heapq.heapreplace(self._queue, (_NEXT, job, kind))
+                heapq.heapreplace(self._queue, (_NEXT, path, job, kind))
                 break
             heapq.heappop(self._queue)
             slot = self._holders[job] = heapq.heappop(self._free)
@@ -91,5 +93,5 @@ class Slots:
             if self._memory is not None:
                 self._memory.give_back(job)
             return
-        self._queue = [entry for entry in self._queue if entry[1] != job]
+        self._queue = [entry for entry in self._queue if entry[2] != job]
         heapq.heapify(self._queue)

@@ -32,6 +32,17 @@ COMMANDS = {
         "headstart_worker.commands.check", "tell what a command reads and writes beyond what it declares"
     ),
     "timeline": Command("headstart_worker.commands.timeline", "turn traces into a page for a browser"),
+    "explain": Command(
+        "headstart_worker.commands.explain",
+        "tell from a trace what delayed a build, and why a job ran when it did",
+    ),
+    "advise": Command(
+        "headstart_worker.commands.advise",
+        "predict from one build which pipelining mode pays on your machine",
+    ),
+    "bench": Command(
+        "headstart_worker.commands.bench", "build one graph in every mode and say what the times show"
+    ),
     "launcher": Command(
         "headstart_worker.commands.launcher", "write a process-wrapper that starts in the shortest time"
     ),

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.persistent_worker:
             raise RequestError("--persistent_worker stands in a params file; give it on the command line")
         job = grammar.check(options)
-        return _carry_out(job, variables)
+        return _carry_out(job, variables, options.trace)
     except HeadstartError as error:
         say(str(error))
         return error.exit_code
@@ -61,18 +61,18 @@ def _show(options: Options) -> None:
     answer(f"process-wrapper {importlib.metadata.version('headstart')}\n")
 
 
-def _carry_out(job: Job, variables: Mapping[str, str]) -> int:
+def _carry_out(job: Job, variables: Mapping[str, str], trace: str | None) -> int:
     if not job.is_settled:
         from headstart_wrapper.job_files import settled  # noqa: PLC0415 - few jobs need it
         from headstart_wrapper.surroundings import Surroundings  # noqa: PLC0415 - likewise
 
         job = settled(job, variables, Surroundings(_directory()))
-    reason = tail.reason_to_stay(job)
+    reason = tail.reason_to_stay(job) or ("--trace" if trace else None)
     if reason is None and programs.is_left_alone(job.dialect or programs.spoken_by(job.command), job.command):
         tail.become_job(job, variables)
     from headstart_wrapper import standalone  # noqa: PLC0415 - a job that we become does not wait for it
 
-    return standalone.run(job, cwd=_directory(), variables=variables, reason=reason)
+    return standalone.run(job, cwd=_directory(), variables=variables, reason=reason, trace=trace)
 
 
 def _directory() -> str:

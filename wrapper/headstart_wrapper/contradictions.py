@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from headstart_wrapper.job import Job
 
 
-def refuse(job: Job) -> None:
+def refuse(job: Job, trace: str | None = None) -> None:
     """Looks at all options of a job together.
+
+    Args:
+        job: what they make.
+        trace: where its trace goes.
 
     Raises:
         RequestError: two of them contradict each other, or one lacks the other that gives it a meaning.
@@ -52,19 +56,19 @@ def refuse(job: Job) -> None:
             )
     if job.trace_files and job.check is not Sandbox.AUDIT:
         raise RequestError(f"--trace-files goes with --sandbox=audit, and this job has --sandbox={job.check}")
-    _refuse_shared_files(job)
+    _refuse_shared_files(job, trace)
 
 
-def _refuse_shared_files(job: Job) -> None:
+def _refuse_shared_files(job: Job, trace: str | None) -> None:
     """Two things that we write into one file would overwrite each other; stdout and stderr share one well."""
     named: dict[str, str] = {}
-    for name, path in _written_files(job):
+    for name, path in _written_files(job, trace):
         other = named.setdefault(path, name)
         if other != name and (other, name) != ("--stdout", "--stderr") and not path.startswith("/dev/"):
             raise RequestError(f"{other} and {name} name one file, {shown(path)}; give each its own")
 
 
-def _written_files(job: Job) -> Iterator[tuple[str, str]]:
+def _written_files(job: Job, trace: str | None) -> Iterator[tuple[str, str]]:
     for name, path in (
         ("--stdout", job.stdout),
         ("--stderr", job.stderr),
@@ -72,6 +76,7 @@ def _written_files(job: Job) -> Iterator[tuple[str, str]]:
         ("--stats", job.stats),
         ("--touch-file", job.touched),
         ("--early-fifo", job.early_fifo),
+        ("--trace", trace),
     ):
         if path is not None:
             yield name, path

@@ -129,6 +129,12 @@ class Job(Record, kw_only=True):
         return self.early_outputs if self.phase is Phase.EARLY else self.outputs
 
     @property
+    def label(self) -> str:
+        """For pictures: the name of the first output that it declares, or of its program."""
+        named = (*self.early_outputs, *self.outputs, self.command[0])
+        return named[0].rstrip("/").rpartition("/")[2]
+
+    @property
     def is_settled(self) -> bool:
         """True when command and variables are complete; if not, `job_files` completes them."""
         return not any(getattr(self, name) for name in _SETTLED_BY)
@@ -158,6 +164,7 @@ class Usage(Record):
         wall: seconds from before the spawn until the leader's exit was seen.
         spawn: seconds that starting took.
         started_at: Unix time just before the spawn; None: nothing was started, or what it used is lost.
+        gone: seconds from before the spawn until nothing of it was left.
     """
 
     user: float = 0.0
@@ -172,6 +179,7 @@ class Usage(Record):
     wall: float = 0.0
     spawn: float = 0.0
     started_at: float | None = None
+    gone: float = 0.0
 
 
 class Outcome(Record, kw_only=True):

@@ -101,6 +101,12 @@ class Jobserver:
                     return cls(_open(path), path, tokens=None)
         return None
 
+    @property
+    def free(self) -> int:
+        """Tokens that nobody holds now."""
+        (waiting,) = struct.unpack("i", fcntl.ioctl(self.descriptor, termios.FIONREAD, b"\0" * 4))
+        return int(waiting)
+
     def take(self) -> bool:
         """Takes a token for a compiler that is about to start; False when there is none now."""
         if self._implicit:
@@ -128,7 +134,7 @@ class Jobserver:
     def _refill(self) -> None:
         """Replaces tokens that killed compilers took with them, and takes out what others put in too much."""
         if self._tokens is not None:
-            (waiting,) = struct.unpack("i", fcntl.ioctl(self.descriptor, termios.FIONREAD, b"\0" * 4))
+            waiting = self.free
             if waiting > self._tokens:
                 os.read(self.descriptor, waiting - self._tokens)
             os.write(self.descriptor, b"+" * (self._tokens - waiting))

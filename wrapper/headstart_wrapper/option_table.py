@@ -226,7 +226,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="FILE",
         group=OUTPUT,
         startup=True,
-        help="write a worker's trace events, for headstart timeline",
+        help="write what happened when as trace events, for headstart timeline; a directory gets a file for each job, or worker",
     ),
     Option(
         name="--sandbox",
@@ -399,6 +399,14 @@ OPTIONS: tuple[Option, ...] = (
         group=STARTUP,
         startup=True,
         help="memory that they may need at once: bytes, 6G or 80%",
+    ),
+    Option(
+        name="--look-ahead",
+        convert=to_text,
+        metavar="TRACE",
+        group=STARTUP,
+        startup=True,
+        help="when jobs wait, start first what delayed an earlier build most, by its --trace",
     ),
     Option(
         name="--state-dir",

@@ -32,11 +32,12 @@ class Options(Record, kw_only=True):
         worker_protocol: "proto" or "json".
         jobs: how many compilers may run at once; None: one for each usable core.
         memory: what the compilers that run at once may be expected to need together; None: not bounded.
+        look_ahead: file with an earlier build's trace events, from which the order of waiting jobs is taken.
         state_dir: where private outputs live while jobs run; None: a directory of our own below TMPDIR.
         worker_files: inputs below these prefixes are the worker's own files, not the job's.
         exit_when_changed: end, when there is nothing to do, after a request showed that the worker's own files changed.
         collect_when_idle: give memory back after so many seconds without work; None: never.
-        trace: file for trace events.
+        trace: file or directory for trace events.
         encoding_check: the known character as it arrived; see `encoding`.
         help, short_help, version: print and exit.
         foreign: unknown options behind `--persistent-worker`: a host's user can add flags there for every worker of a
@@ -48,6 +49,7 @@ class Options(Record, kw_only=True):
     worker_protocol: str = "proto"
     jobs: int | None = None
     memory: Size | None = None
+    look_ahead: str | None = None
     state_dir: str | None = None
     worker_files: tuple[str, ...] = ()
     exit_when_changed: bool = False
@@ -244,5 +246,5 @@ def check(options: Options) -> Job:
             raise RequestError(
                 f"the command's word {shown(word)} holds a NUL, which no word can; correct what made the request"
             )
-    contradictions.refuse(job)
+    contradictions.refuse(job, options.trace)
     return job

@@ -10,6 +10,7 @@ import contextlib
 import os
 import posixpath
 import signal
+import time
 
 from headstart_wrapper import outputs, stats_file, tail
 from headstart_wrapper.console import say
@@ -25,13 +26,16 @@ from headstart_wrapper.terminal import JobControl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from types import FrameType
 
     from headstart_wrapper.announce import Announcer
+    from headstart_wrapper.trace_file import JobTrace
 
 
-def run(job: Job, *, cwd: str, variables: Mapping[str, str], reason: str | None) -> int:
+def run(
+    job: Job, *, cwd: str, variables: Mapping[str, str], reason: str | None, trace: str | None = None
+) -> int:
     """Runs one job; returns its exit code, or dies by the signal that it died by.
 
     Args:
@@ -40,20 +44,21 @@ def run(job: Job, *, cwd: str, variables: Mapping[str, str], reason: str | None)
         variables: the environment that it was given.
         reason: what there is to do beside the compiler or after it (`tail.reason_to_stay`); None: we become it after all, if
             its dialect has nothing to do either.
+        trace: where to tell what happened when; None: nowhere.
     """
     announcer = _announcer(job)
+    events = _job_trace(job, trace)
     try:
         if announcer is not None:
             announcer.check()
-        outcome = _run(job, cwd, variables, reason, announcer)
+        outcome = _run(job, cwd, variables, reason, announcer, trace=events)
     except HeadstartError as error:
         outcome = Outcome(exit_code=error.exit_code, message=str(error))
     except OSError as error:
         outcome = Outcome(exit_code=MachineError.exit_code, message=files_are_in_the_way(error))
     if announcer is not None:
         outcome = announcer.finished(outcome)
-    if job.stats:
-        outcome = stats_file.record(job, outcome)
+    outcome = _recorded(job, outcome, events)
     for sentence in filter(None, (*outcome.remarks, outcome.message)):
         say(sentence)
     if announcer is not None:  # last: whoever is told of a failure finds all that there is to know of it
@@ -62,6 +67,15 @@ def run(job: Job, *, cwd: str, variables: Mapping[str, str], reason: str | None)
     if outcome.signal is not None and not outcome.timed_out:
         _die_by(outcome.signal)
     return outcome.exit_code
+
+
+def _recorded(job: Job, outcome: Outcome, trace: JobTrace | None) -> Outcome:
+    """Writes what is to be kept of it; its statistics belong to what was asked for, its trace does not."""
+    if job.stats:
+        outcome = stats_file.record(job, outcome)
+    if trace is not None:
+        trace.write(outcome)
+    return outcome
 
 
 def _announcer(job: Job) -> Announcer | None:
@@ -73,8 +87,22 @@ def _announcer(job: Job) -> Announcer | None:
     return Announcer(job)
 
 
+def _job_trace(job: Job, path: str | None) -> JobTrace | None:
+    if not path:
+        return None
+    from headstart_wrapper.trace_file import JobTrace  # noqa: PLC0415 - likewise
+
+    return JobTrace(path, job)
+
+
 def _run(
-    job: Job, cwd: str, variables: Mapping[str, str], reason: str | None, announcer: Announcer | None
+    job: Job,
+    cwd: str,
+    variables: Mapping[str, str],
+    reason: str | None,
+    announcer: Announcer | None,
+    *,
+    trace: JobTrace | None,
 ) -> Outcome:
     """The job without its statistics.
 
@@ -112,14 +140,14 @@ def _run(
         if job.explain:
             say(f"stays beside the compiler: {reason or 'its output is made readable'}")
         with control, _terminable(run, gracefully=job.graceful_sigterm) as came:
-            outcome = _relay(run, cwd, announcer)
+            outcome = _relay(run, cwd, announcer, trace)
             if announcer is not None:
                 announcer.hold_signals()
         if came and not outcome.timed_out:
             outcome = evolve(outcome, exit_code=128 + signal.SIGTERM, signal=signal.SIGTERM)
             if announcer is not None:
                 announcer.interrupt(signal.SIGTERM)
-        return _succeeded(run, outcome, cwd, announcer) if outcome.exit_code == 0 else outcome
+        return _succeeded(run, outcome, cwd, announcer, trace) if outcome.exit_code == 0 else outcome
 
 
 def _cache(variables: Mapping[str, str]) -> str:
@@ -129,9 +157,11 @@ def _cache(variables: Mapping[str, str]) -> str:
     return posixpath.join(base, "headstart", "tools") if base.startswith("/") else ""
 
 
-def _succeeded(run: Run, outcome: Outcome, cwd: str, announcer: Announcer | None) -> Outcome:
+def _succeeded(
+    run: Run, outcome: Outcome, cwd: str, announcer: Announcer | None, trace: JobTrace | None
+) -> Outcome:
     try:
-        run.publish(_left(run, outcome, cwd), root=cwd)
+        _publish(run, _left(run, outcome, cwd), cwd, trace)
         if run.job.copies or run.job.touched is not None:
             from headstart_wrapper import after_success  # noqa: PLC0415 - few jobs leave more than their outputs
 
@@ -179,18 +209,27 @@ def _terminable(run: Run, *, gracefully: bool) -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _relay(run: Run, cwd: str, announcer: Announcer | None) -> Outcome:
+def _relay(run: Run, cwd: str, announcer: Announcer | None, trace: JobTrace | None) -> Outcome:
     with contextlib.closing(run.events()) as events:
         for event in events:
+            if trace is not None:
+                trace.take(event)
             if isinstance(event, Text):
                 _write(event, run)
             elif isinstance(event, Early) and run.job.phase is not Phase.FULL:
-                run.publish(run.job.early_outputs, root=cwd)
+                _publish(run, run.job.early_outputs, cwd, trace)
                 if announcer is not None:
                     announcer.complete(cwd=cwd, env=run.environment)
             elif isinstance(event, Ended):
                 return event.outcome
     raise AssertionError("a run ends with Ended")
+
+
+def _publish(run: Run, declared: Sequence[str], cwd: str, trace: JobTrace | None) -> None:
+    began = time.monotonic()
+    run.publish(declared, root=cwd)
+    if trace is not None and run.publishes and declared:
+        trace.published(began)
 
 
 def _write(text: Text, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Where a job's statistics go: a file, a file of its own in a directory, or whatever takes bytes.
+"""Where a job's statistics go, and its trace: a file, a file of its own in a directory, or whatever takes bytes.
 
 A reader never sees half of a file: it is written beside its place and renamed. Not here: what it says (`stats`, `bazel_stats`).
 """
@@ -58,27 +58,41 @@ def write(job: Job, outcome: Outcome, directory: str | None = None) -> None:
         RequestError: it cannot be written.
     """
     path = os.path.join(directory or "", job.stats or "")  # noqa: PTH118 - without pathlib
-    descriptor = _descriptor(path)
-    if directory is not None and descriptor is not None:
+    if directory is not None and _descriptor(path) is not None:
         raise RequestError(
             f"{path} is no file of a request's, but a stream of the worker's; name a file with --stats"
         )
     data, suffix = _data(job, outcome)
+    began = outcome.usage.started_at or time.time()
     try:
-        if descriptor is not None:
-            write_all(descriptor, data)
-        elif path.endswith("/") or os.path.isdir(path):  # noqa: PTH112 - without pathlib
-            os.makedirs(path, exist_ok=True)  # noqa: PTH103 - without pathlib
-            began = outcome.usage.started_at or time.time()
-            name = f"{began:.6f}-{os.urandom(8).hex()}{suffix}"
-            _replace(os.path.join(path, name), data, mode=None)  # noqa: PTH118 - without pathlib
-        else:
-            _put(os.path.realpath(path), data)
+        deliver(path, data, name=f"{began:.6f}-{os.urandom(8).hex()}{suffix}")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "that is no name of a file"
         raise RequestError(
             f"the statistics file {path} cannot be written ({reason}); name another with --stats"
         ) from error
+
+
+def deliver(path: str, data: bytes, *, name: str) -> None:
+    """Brings bytes to whatever a path names.
+
+    Args:
+        path: of a file, a directory, or something else that takes bytes.
+        data: all of it.
+        name: what a file in a directory is called.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: that is no name of a file.
+    """
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        write_all(descriptor, data)
+    elif path.endswith("/") or os.path.isdir(path):  # noqa: PTH112 - without pathlib
+        os.makedirs(path, exist_ok=True)  # noqa: PTH103 - without pathlib
+        _replace(os.path.join(path, name), data, mode=None)  # noqa: PTH118 - without pathlib
+    else:
+        _put(os.path.realpath(path), data)
 
 
 def _data(job: Job, outcome: Outcome) -> tuple[bytes, str]:

@@ -156,7 +156,7 @@ class Supervisor:
                         self._give_up_control(status)
             yield Exited(
                 status=status,
-                usage=Usage(*reaped[1:], wall=wall, spawn=spawned, started_at=started_at),
+                usage=Usage(*reaped[1:], wall=wall, gone=self.seconds, spawn=spawned, started_at=started_at),
                 timed_out=self._timed_out,
                 stopped=self._wanted is not None,
             )
