@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from headstart_worker.commands import bench_options
 from headstart_worker.tools import COMMANDS
 from headstart_wrapper.option_table import OPTIONS
 
@@ -71,7 +72,10 @@ def test_what_the_documents_name_in_the_code_is_there() -> None:
 
 
 def test_the_documents_name_only_options_that_there_are() -> None:
-    ours = {option.name for option in OPTIONS} | {"--persistent_worker"}
+    benched = bench_options.parser().format_help()
+    ours = (
+        {option.name for option in OPTIONS} | {"--persistent_worker"} | set(re.findall(r"--[a-z-]+", benched))
+    )
     theirs = {
         "--emit",
         "--json",
@@ -102,3 +106,23 @@ def test_both_documents_have_one_strategy_table() -> None:
     table = DESIGN[DESIGN.index("| strategy | `none` |") :].partition("\n\n")[0]
     assert len(table.splitlines()) == 9
     assert table in (ROOT / "README.md").read_text("utf-8")
+
+
+LIMITS = {"50 ms", "100 ms", "93.75 %"}
+"""What the code or the mathematics says, and nobody measured."""
+
+
+@pytest.mark.parametrize("document", ["README.md", "DESIGN.md"])
+def test_what_was_measured_stands_in_figures_alone(document: str) -> None:
+    assert set(re.findall(r"\d[\d.]* (?:ms|µs|%)", prose(document))) <= LIMITS
+
+
+@pytest.mark.parametrize("document", ["README.md", "DESIGN.md"])
+def test_every_figure_names_its_file_of_results(document: str) -> None:
+    text = (ROOT / document).read_text("utf-8")
+    figures = re.findall(r"<!-- figure:([\w-]+) -->(.*?)<!-- /figure -->", text, re.DOTALL)
+    assert figures
+    for name, figure in figures:
+        named = re.findall(r"benchmarks/results/[\w-]+\.json", figure)
+        assert named, f"{name} names no file"
+        assert all((ROOT / path).is_file() for path in named)

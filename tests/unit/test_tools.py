@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from headstart_worker import tools
-from headstart_worker.trace import Trace
+from headstart_wrapper.trace_events import Trace
 
 HEADSTART = str(Path(sys.executable).with_name("headstart"))
 

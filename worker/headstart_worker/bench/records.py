@@ -161,6 +161,4 @@ def _hyperfine(mode: str, taken: Sequence[Taken]) -> dict[str, Any]:
 
 
 def _rounded(document: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: round(value, 4) if isinstance(value, float) else value for name, value in document.items()
-    }
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in document.items()}

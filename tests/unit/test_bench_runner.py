@@ -1,0 +1,234 @@
+"""The order of a benchmark's builds, and what must hold of their outputs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from attrs import define, evolve, field
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart_worker import timeline
+from headstart_worker.bench import hosts, outputs, runner
+from headstart_worker.bench.outputs import DifferentBytesError
+from headstart_worker.bench.records import CLEAN, Taken
+from headstart_worker.bench.runner import Plan
+from headstart_worker.bench.sampling import Seen
+from headstart_worker.bench.worker_peer import Peer, plain
+from headstart_worker.cargo.commands import Mode
+from headstart_worker.cargo.units import Extern, Unit, Units
+
+
+@given(st.integers(1, 8), st.integers(1, 40))
+def test_rounds_begin_with_another_one_each_time_and_leave_nobody_out(count: int, rounds: int) -> None:
+    things = list(range(count))
+    orders = [runner.order(things, number) for number in range(rounds)]
+    assert all(sorted(each) == things for each in orders)
+    assert [each[0] for each in orders] == [number % count for number in range(rounds)]
+
+
+@given(st.integers(3, 8))
+def test_who_builds_after_whom_changes(count: int) -> None:
+    """Else one would always have the other's caches and heat."""
+    followers: dict[int, set[int]] = {}
+    for number in range(2 * count):
+        each = runner.order(range(count), number)
+        for first, second in itertools.pairwise(each):
+            followers.setdefault(first, set()).add(second)
+    assert all(len(found) == 2 for found in followers.values())
+
+
+def unit(name: str, *needs: str) -> Unit:
+    return Unit(
+        name, name, "1.0.0", f"crates/{name}", name, "lib", "2021", f"crates/{name}/lib.rs", (), "m", "-0", {},
+        (f"crates/{name}/lib.rs",), tuple(Extern(need, need) for need in needs), (),
+    )  # fmt: skip
+
+
+UNITS = Units("rustc", "rustc", (unit("base"), unit("middle", "base"), unit("top", "middle")))
+
+
+@define
+class Scripted:
+    """A host that writes what it is told to; its diary is everybody's."""
+
+    name: str
+    place: Path
+    diary: list[str]
+    same_bytes_as: str = "one run"
+    mode: Mode | None = None
+    phases: hosts.Phases = field(factory=dict)
+    traced: timeline.Build | None = None
+    text: str = "code"
+
+    def prepare(self) -> None:
+        self.diary.append(f"{self.name} prepares")
+        self.place.mkdir()
+
+    def clean(self) -> None:
+        self.diary.append(f"{self.name} cleans")
+
+    @contextmanager
+    def edited(self, unit: Unit) -> Iterator[None]:
+        self.diary.append(f"{self.name} edits {unit.name}")
+        yield
+
+    def build(self) -> Taken:
+        self.diary.append(f"{self.name} builds")
+        (self.place / "a").write_text(self.text)
+        (self.place / "b").write_text("same")
+        return hosts.taken(self, 2.0, Seen(user=3.0, system=1.0), actions=3, compilers=3)
+
+    def outputs(self) -> Mapping[str, Path]:
+        return {"a": self.place / "a", "b": self.place / "b"}
+
+    def close(self) -> None:
+        self.diary.append(f"{self.name} closes")
+
+
+class Silent:
+    def begin(self, _what: str) -> None: ...
+    def done(self) -> None: ...
+
+
+@define
+class Counting:
+    begun: int = 0
+
+    def begin(self, _what: str) -> None:
+        self.begun += 1
+
+    def done(self) -> None: ...
+
+
+def plan(*them: Scripted, rounds: int = 2) -> Plan:
+    return Plan("w", "dev", 2, UNITS, them, rounds=rounds)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Scripted, Scripted]:
+    diary: list[str] = []
+    return Scripted("none", tmp_path / "none", diary), Scripted("worker", tmp_path / "worker", diary)
+
+
+def test_every_build_is_preceded_by_what_it_has_to_compile(two: tuple[Scripted, Scripted]) -> None:
+    (clean, edit) = runner.run(evolve(plan(*two), edits={"middle": UNITS["middle"]}), Silent())
+    diary = two[0].diary
+    assert diary[:2] == ["none prepares", "worker prepares"]
+    assert diary[2:4] == ["none cleans", "none builds"]  # so that everything was read once
+    assert diary[4:12] == [
+        "none cleans", "none builds", "worker cleans", "worker builds",
+        "worker cleans", "worker builds", "none cleans", "none builds",
+    ]  # fmt: skip
+    assert diary[12:16] == ["none edits middle", "none builds", "worker edits middle", "worker builds"]
+    assert (clean.scenario, clean.units, len(clean.taken)) == (CLEAN, 3, 4)
+    assert (edit.scenario, edit.units, len(edit.taken)) == ("edit of middle (middle)", 2, 4)
+    assert clean.equal == (("none", "worker"),)
+
+
+def test_steps_are_as_many_as_are_begun(two: tuple[Scripted, Scripted]) -> None:
+    progress = Counting()
+    asked = evolve(plan(*two, rounds=3), edits={"low": UNITS["base"], "top": UNITS["top"]})
+    runner.run(asked, progress)
+    assert progress.begun == asked.steps == 2 + 1 + 2 * 3 * 3
+
+
+def test_I6_another_byte_fails_the_experiment_and_is_named(two: tuple[Scripted, Scripted]) -> None:
+    two[1].text = "cod3"
+    with pytest.raises(DifferentBytesError, match=r"^a as worker built it is not what none built before"):
+        runner.run(plan(*two), Silent())
+
+
+def test_a_host_that_differs_from_itself_is_named(tmp_path: Path) -> None:
+    class Moody(Scripted):
+        def build(self) -> Taken:
+            self.text += "!"
+            return super().build()
+
+    with pytest.raises(DifferentBytesError, match="a as hollow built it is not what it built before"):
+        runner.run(plan(Moody("hollow", tmp_path / "hollow", [])), Silent())
+
+
+def test_other_groups_may_have_other_bytes(two: tuple[Scripted, Scripted]) -> None:
+    two[1].text, two[1].same_bytes_as = "else", "hollow"
+    (clean,) = runner.run(plan(*two), Silent())
+    assert clean.equal == (("none",), ("worker",))
+    assert len({one.outputs for one in clean.taken}) == 2
+
+
+def test_a_missing_output_is_no_equality(two: tuple[Scripted, Scripted]) -> None:
+    class Forgetful(Scripted):
+        def outputs(self) -> Mapping[str, Path]:
+            return {**super().outputs(), "c": self.place / "c"}
+
+    with pytest.raises(DifferentBytesError, match="c is not there"):
+        runner.run(plan(Forgetful("none", two[0].place, [])), Silent())
+
+
+def test_the_first_name_that_differs_is_told() -> None:
+    assert outputs.difference({"a": "1", "b": "2"}, {"b": "2", "a": "1"}) is None
+    assert outputs.difference({"a": "1", "c": "2"}, {"a": "1", "b": "2"}) == "b"
+    assert outputs.together({"a": "1", "b": "2"}) == outputs.together({"b": "2", "a": "1"})
+    assert outputs.together({"a": "1", "b": "2"}) != outputs.together({"a": "2", "b": "1"})
+
+
+def test_bounds_are_the_least_work_and_the_longest_path_of_fastest_compiles(tmp_path: Path) -> None:
+    class Slower(Scripted):
+        def build(self) -> Taken:
+            more = self.diary.count("worker builds")
+            seconds = {"base": (1.0, 3.0), "middle": (1.0, 2.0), "top": (0.5, 4.0)}
+            self.phases = {name: (early + more, whole + more) for name, (early, whole) in seconds.items()}
+            return evolve(super().build(), user=3.0 + more)
+
+    hosts_ = Slower("worker", tmp_path / "worker", [], mode="worker"), Scripted("peer", tmp_path / "peer", [])
+    (clean,) = runner.run(plan(*hosts_), Silent())
+    assert clean.bounds.keys() == {"worker"}
+    assert clean.bounds["worker"].work == pytest.approx((3.0 + 1.0) / 2)
+    assert clean.bounds["worker"].critical_path == pytest.approx(1.0 + 1.0 + 4.0)
+
+
+@pytest.mark.parametrize(("kind", "added"), [("lib", "pub fn"), ("proc-macro", "fn"), ("bin", "fn")])
+def test_an_edit_leaves_the_file_as_it_was_with_its_time(tmp_path: Path, kind: str, added: str) -> None:
+    source = tmp_path / "lib.rs"
+    source.write_bytes(b"// no line break at its end: \xff")
+    before = source.stat().st_mtime_ns
+    with hosts.edit(source, evolve(unit("a"), kind=kind)):
+        last = source.read_bytes().splitlines()[-1]
+        assert last == f"{added} headstart_bench_edit() {{}}".encode()
+        assert source.stat().st_mtime_ns != before
+    assert source.read_bytes() == b"// no line break at its end: \xff"
+    assert source.stat().st_mtime_ns == before
+
+
+def test_the_environment_has_nothing_that_only_some_hosts_heed(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = {
+        "MAKEFLAGS": "-j9",
+        "CARGO_MAKEFLAGS": "-j9",
+        "RUSTFLAGS": "-O",
+        "RUSTC_WRAPPER": "x",
+        "HEADSTART_STATS": "x",
+    }
+    for name, value in {**theirs, "KEPT": "x"}.items():
+        monkeypatch.setenv(name, value)
+    assert not theirs.keys() & hosts.environment().keys()
+    assert hosts.environment()["KEPT"] == "x"
+
+
+def test_a_peer_gets_a_plain_command_that_talks_as_ours_does() -> None:
+    lines = [
+        "--subst=pwd=${pwd}", "--env=A=${pwd}/a b", "--env=B=", "--output=o/liba.rlib", "--",
+        "/bin/rustc", "--crate-type", "lib", "a.rs", "--emit=metadata=o/a.rmeta,link=o/a.rlib", "--remap-path-prefix=${pwd}=.",
+    ]  # fmt: skip
+    assert plain(lines, "/w") == [
+        "env", "A=/w/a b", "B=", "/bin/rustc", "--error-format=json", "--json=artifacts", "--crate-type", "lib", "a.rs",
+        "--emit=metadata=o/a.rmeta,link=o/a.rlib", "--remap-path-prefix=/w=.",
+    ]  # fmt: skip
+
+
+def test_a_peer_is_called_by_its_words_without_their_places() -> None:
+    assert Peer("/usr/bin/python3 '/a b/worker.py' --json").name == "python3 worker.py --json"
+    assert Peer("x", name="other").name == "other"

@@ -1,0 +1,99 @@
+"""The embedded host: `testing.build` through a worker of its own for each build, with sandboxes or without.
+
+The worker's start and end are in the processor time, not in the wall time: a build tool keeps its workers. What the host does itself, in
+this process, is in the wall time and not in the processor time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, final
+
+import trio
+
+from headstart_worker import timeline
+from headstart_worker.bench import hosts
+from headstart_worker.bench.hosts import REQUESTS_PER_JOB, Phases, Setting
+from headstart_worker.bench.out_tree import OutTree
+from headstart_worker.bench.records import Taken
+from headstart_worker.bench.sampling import Watch
+from headstart_worker.cargo.commands import Mode
+from headstart_worker.cargo.units import Unit
+from headstart_worker.testing import BuildReport, FakeHost, Sandboxes, build
+
+SANDBOXED: Final = "+sandbox"
+"""Ends the name of a mode with multiplex sandboxing."""
+
+
+@final
+class Embedded:
+    """See `hosts.BenchHost`."""
+
+    def __init__(self, setting: Setting, mode: Mode, *, sandboxed: bool = False) -> None:
+        self.name = mode + (SANDBOXED if sandboxed else "")
+        self.mode: Mode = mode
+        self.same_bytes_as = hosts.bytes_of(mode)
+        self.phases: Phases = {}
+        self.traced: timeline.Build | None = None
+        self._setting = setting
+        self._place = setting.scratch / self.name
+        self._trace = self._place / "trace.json"
+        self._tree = OutTree(setting, self.name, mode)
+        self._sandboxes = self._place / "worker" if sandboxed else None
+
+    def prepare(self) -> None:
+        """See `hosts.BenchHost`."""
+        (self._sandboxes or self._place).mkdir(parents=True)
+
+    def clean(self) -> None:
+        """See `hosts.BenchHost`."""
+        self._tree.clean()
+
+    def edited(self, unit: Unit) -> AbstractContextManager[None]:
+        """See `hosts.BenchHost`."""
+        return self._tree.edited(unit, self.build)
+
+    def build(self) -> Taken:
+        """See `hosts.BenchHost`."""
+        stale, up_to_date = self._tree.stale(), self._tree.up_to_date()
+        with Watch() as watch:
+            report = trio.run(self._build, up_to_date)
+        self._tree.is_built(report, self.name, stale)
+        self.traced = timeline.read_build([self._trace.read_text("utf-8")])
+        self.phases = hosts.phases(self.traced, self._setting.units, self.mode)
+        return hosts.taken(
+            self,
+            report.seconds,
+            watch.seen,
+            actions=report.requests,
+            compilers=len(self.traced.compiles),
+            joins=self.traced.joins if self.mode == "worker" else None,
+        )
+
+    async def _build(self, up_to_date: Collection[str]) -> BuildReport:
+        setting = self._setting
+        in_flight = REQUESTS_PER_JOB * setting.jobs
+        directory = self._sandboxes or setting.workspace
+        options = (f"--jobs={setting.jobs}", f"--trace={self._trace}", f"--state-dir={self._place / 'state'}")
+        async with FakeHost(options=options, cwd=directory, env=hosts.environment()) as host:
+            return await build(
+                setting.units,
+                workspace=setting.workspace,
+                outroot=self._tree.root,
+                mode=self.mode,
+                jobs=in_flight,
+                host=host,
+                sandboxes=Sandboxes(directory, setting.workspace, slots=in_flight)
+                if self._sandboxes
+                else None,
+                up_to_date=up_to_date,
+            )
+
+    def outputs(self) -> Mapping[str, Path]:
+        """See `hosts.BenchHost`."""
+        return self._tree.outputs()
+
+    def close(self) -> None:
+        """See `hosts.BenchHost`: nothing runs between builds."""
