@@ -2,10 +2,10 @@
 
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz storm mutants lint bench
+.PHONY: help setup demo test fuzz storm mutants lint bench bench-short bench-wrapper
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## system packages where possible, and the virtual environment
 	@.ci/setup test
@@ -35,10 +35,21 @@ lint: ## types, style, layers, generated code, documents, shell, Starlark
 	@.ci/setup test
 	.ci/lint
 
-bench: ## measure: spawning, requests, start-up, and builds with and without the wrapper, with and without sandboxes (twenty minutes)
+bench: ## measure the modes of real builds, the model, requests, spawning, staging, cancels, traces (half an hour)
 	@.ci/setup test
-	$(PYTHON) benchmarks/spine.py
+	$(PYTHON) benchmarks/suite.py
+	$(PYTHON) benchmarks/micro.py --peers
+	$(PYTHON) benchmarks/figures.py
+
+bench-short: ## the same in three minutes, on small graphs; writes nothing
+	@.ci/setup test
+	$(PYTHON) benchmarks/suite.py --short
+	$(PYTHON) benchmarks/micro.py --short --output=/dev/null
+
+bench-wrapper: ## measure process-wrapper in front of compilers: its start, whole builds, sandboxes, checks (twenty minutes)
+	@.ci/setup test
 	$(PYTHON) benchmarks/launchers.py
 	$(PYTHON) benchmarks/builds.py
 	$(PYTHON) benchmarks/sandboxes.py
 	$(PYTHON) benchmarks/checks.py
+	$(PYTHON) benchmarks/figures.py

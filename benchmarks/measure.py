@@ -6,14 +6,15 @@ Not for judging: a sample tells its times and their spread; what may be said of 
 from __future__ import annotations
 
 import operator
-import os
-import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+
+from headstart_worker.bench.machine import cores, load, machine
+
+__all__ = ["Run", "Sample", "cores", "interleaved", "load", "machine", "more", "ratio"]
 
 
 @frozen
@@ -111,31 +112,3 @@ def ratio(sample: Sample, base: Sample) -> dict[str, float]:
 
 def _pairs(sample: Sample, base: Sample, how: Callable[[float, float], float]) -> list[float]:
     return [how(*pair) for pair in zip(sample.times, base.times, strict=True)]
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were taken on; the load is of this moment."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": cores(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "kernel": ".".join(platform.release().split(".")[:2]),
-        "python": platform.python_version(),
-    }
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def load() -> float:
-    """The load average of the last minute; what is measured here is part of it."""
-    return round(os.getloadavg()[0], 2)
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()

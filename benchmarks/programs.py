@@ -18,6 +18,7 @@ WRAPPER: Final = "process-wrapper --"
 LAUNCHER: Final = "launcher/process-wrapper --"
 """The program that `headstart launcher` writes."""
 STATISTICS: Final = "process-wrapper --stats=FILE --"
+BAZELS: Final = "bazel/process-wrapper"
 FLOOR: Final = "python3 -I -S -c SPAWN"
 """The least that a Python program can be which stays beside its command: it spawns and waits."""
 
@@ -60,7 +61,7 @@ def fronts(programs: Path, scratch: Path) -> list[Front]:
     if tini := shutil.which("tini"):
         found.append(Front("tini -s --", (tini, "-s", "--")))
     if bazels := _bazels_process_wrapper():
-        found.append(Front("bazel/process-wrapper", (bazels,)))
+        found.append(Front(BAZELS, (bazels,)))
     return found
 
 

@@ -10,7 +10,6 @@ a sandboxed build holds it, and no worker can do anything about it. That the byt
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import resource
 import shutil
@@ -28,8 +27,8 @@ import measure
 from headstart_worker import timeline
 from headstart_worker.cargo.importer import import_cargo
 from headstart_worker.cargo.units import Units
-from headstart_worker.messages import Input
 from headstart_worker.testing import FakeHost, Sandboxes, build
+from stagings import COUNTED, stage, staged
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -48,9 +47,6 @@ REQUESTS_PER_CORE: Final = 4
 FEWEST_ROUNDS: Final = 3
 """With fewer there is no spread to tell."""
 
-_FILES_IN_A_DIRECTORY: Final = 25
-"""As in crates with many modules: staging pays for directories too."""
-
 
 def main() -> None:
     """Runs the rounds and writes `results/sandboxes.json`."""
@@ -67,7 +63,7 @@ def main() -> None:
     options = parser.parse_args()
     loads = [measure.load()]
     with tempfile.TemporaryDirectory(prefix="headstart-sandboxes-") as scratch:
-        stagings = trio.run(_stagings, Path(scratch), options.inputs, options.stagings)
+        stagings = trio.run(stage, Path(scratch), options.inputs, options.stagings)
         loads.append(measure.load())
         builds = _builds(Path(scratch), options.source, options.rounds)
         loads.append(measure.load())
@@ -130,7 +126,7 @@ def _build(units: Units, workspace: Path, *, sandboxed: bool) -> dict[str, Any]:
     wall = trio.run(run)
     worker_and_compilers = _children() - children
     seen = timeline.read_build([trace.read_text("utf-8")])
-    spans = _staged(trace)
+    spans = staged(trace)
     return {
         "wall": round(wall, 3),
         "cpu": round(worker_and_compilers, 3),
@@ -141,59 +137,14 @@ def _build(units: Units, workspace: Path, *, sandboxed: bool) -> dict[str, Any]:
         "joins": seen.joins,
         "staged": len(spans),
         "staging_seconds": round(sum(span["seconds"] for span in spans), 4),
-        **{what: sum(span[what] for span in spans) for what in _COUNTED},
+        **{what: sum(span[what] for span in spans) for what in COUNTED},
     }
-
-
-_COUNTED: Final = ("linked", "kept", "copied", "removed")
 
 
 def _children() -> float:
     """Processor seconds of every process that this one waited for, and that those did."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _staged(trace: Path) -> list[dict[str, Any]]:
-    """Every staging that a worker's trace tells of, in order."""
-    text = trace.read_text("utf-8")
-    events = json.loads(text[: text.rfind("}") + 1] + "]")
-    return [
-        {"seconds": event["dur"] / 1e6, **{what: event["args"].get(what, 0) for what in _COUNTED}}
-        for event in events
-        if event["name"] == "stage"
-    ]
-
-
-async def _stagings(scratch: Path, inputs: int, jobs: int) -> list[dict[str, Any]]:
-    """Jobs with inputs in a sandbox, each asked for twice, so that its root is empty first and full then."""
-    root, directory, trace = scratch / "execution-root", scratch / "staging", scratch / "staging.json"
-    directory.mkdir()
-    declared = []
-    for number in range(inputs):
-        path = f"in/{number // _FILES_IN_A_DIRECTORY}/{number}"
-        text = f"{number}\n".encode()
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(text)
-        declared.append(Input(path, hashlib.sha256(text).digest()))
-    sandboxes = Sandboxes(directory, root, slots=1)
-    options = (f"--trace={trace}", f"--state-dir={scratch / 'state'}")
-    async with FakeHost(options=options, cwd=directory) as host:
-        for number in range(jobs):
-            for turn in ("first", "repeated"):
-                made = f"out/{number}"
-                # The word at its end makes it another job of the same outputs: it joins nothing.
-                command = ("/bin/sh", "-c", f"mkdir -p out; echo > {made}.early; echo > {made}.full", turn)
-                halves = (f"--early-output={made}.early", f"--output={made}.full")
-                answer = await sandboxes.work(
-                    host, ("--phase=full", *halves, "--", *command), declared, outputs=[f"{made}.full"]
-                )
-                if answer.exit_code:
-                    raise SystemExit(f"a job failed, nothing can be measured: {answer.output}")
-    spans = _staged(trace)
-    if len(spans) != 2 * jobs:
-        raise SystemExit(f"{2 * jobs} jobs were staged, the trace tells of {len(spans)}; nothing can be said")
-    return [{"turn": turn, **span} for span, turn in zip(spans, ("first", "repeated") * jobs, strict=True)]
 
 
 def _verdicts_of_builds(builds: Sequence[dict[str, Any]]) -> list[str]:

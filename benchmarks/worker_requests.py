@@ -1,124 +1,83 @@
-"""What a request to the worker costs, against starting the same command oneself.
-
-The client here is as lean as a client can be: frames are made before the clock starts, and it blocks.
-"""
+"""What a request costs against starting the same command oneself, alone and under load."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import IO, Any
+from typing import Final
 
-from attrs import frozen
+import measure
+from measure import Run, Sample
+from sections import Section, entry, turns
+from worker_client import TRUE, Burst, Client
 
-from headstart_worker.codec import HostCodec, host_codec_for
-from headstart_worker.messages import WorkRequest
-from measure import Run
-
-TRUE = "/bin/true"
-IN_FLIGHT = 16
-ONE_AT_A_TIME = 20
+ONE_AT_A_TIME: Final = 20
 """Requests of a round, so that one round is long against the clock's grain and short against the machine's moods."""
 
-TOGETHER = 64
-"""Requests of a round with 16 in flight; the first and last 16 are less than half."""
+LOADS: Final = (1, 4, 16, 64)
+"""Requests in flight."""
+
+_COUNTED: Final = 64
+"""Requests of a round under load, or three times as many as are in flight where that is more."""
+
+_THREADS: Final = 16
+"""That start commands at once where there is no worker."""
+
+BARE: Final = "bare spawn"
+SUBPROCESS: Final = "subprocess"
 
 
-@frozen(eq=False)
-class Client:
-    """A running worker and the way to ask it."""
-
-    process: subprocess.Popen[bytes]
-    to: IO[bytes]
-    answers: IO[bytes]
-    codec: HostCodec
-
-    def one_at_a_time(self) -> Run:
-        """The latency of each of some requests."""
-        frames = [self._frame(number) for number in range(1, ONE_AT_A_TIME + 1)]
-        times = []
-        for frame in frames:
-            began = time.perf_counter()
-            self._send(frame)
-            next(self._answers())
-            times.append(time.perf_counter() - began)
-        return Run(tuple(times))
-
-    def together(self) -> Run:
-        """The mean time for one request when so many are always in flight."""
-        frames = iter([self._frame(number) for number in range(1, TOGETHER + 1)])
-        began = time.perf_counter()
-        for _ in range(IN_FLIGHT):
-            self._send(next(frames))
-        answered = 0
-        answers = self._answers()
-        while answered < TOGETHER:
-            next(answers)
-            answered += 1
-            frame = next(frames, None)
-            if frame is not None:
-                self._send(frame)
-        return Run(((time.perf_counter() - began) / TOGETHER,))
-
-    def _frame(self, number: int) -> bytes:
-        return self.codec.encode(WorkRequest(number, ("--", TRUE)))
-
-    def _send(self, frame: bytes) -> None:
-        self.to.write(frame)
-        self.to.flush()
-
-    def _answers(self) -> Iterator[object]:
-        while True:
-            for response in self.codec.responses():
-                if response.exit_code:
-                    raise SystemExit(f"the worker answered {response}; it cannot be measured")
-                yield response
-            data = self.answers.read1()  # type: ignore[attr-defined] # a pipe's reader is buffered
-            if not data:
-                raise SystemExit("the worker ended; it cannot be measured")
-            self.codec.feed(data)
-
-    def memory(self) -> dict[str, dict[str, int]]:
-        """Resident and proportional bytes of the worker and of its helper, as the kernel tells them."""
-        helper = int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text("ascii"))
-        return {"worker": _memory(self.process.pid), "helper": _memory(helper)}
-
-
-@contextmanager
-def client(protocol: str) -> Iterator[Client]:
-    """A worker that has served a request, so that its helper runs and everything is imported."""
-    command = [sys.executable, "-m", "headstart_worker", "--persistent_worker", "--jobs=16"]
-    with subprocess.Popen(
-        [*command, f"--worker-protocol={protocol}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        if process.stdin is None or process.stdout is None:
-            raise AssertionError("both streams are pipes")
-        asked = Client(process, process.stdin, process.stdout, host_codec_for(protocol))
-        asked.one_at_a_time()
-        yield asked
-        process.stdin.close()
-
-
-def cases(clients: dict[str, Client]) -> dict[str, Callable[[], Run]]:
-    """Everything to compare, with one request at a time and with 16."""
-    pool = ThreadPoolExecutor(IN_FLIGHT)
-    alone = {f"worker, {name}, one at a time": asked.one_at_a_time for name, asked in clients.items()}
-    together = {f"worker, {name}, {IN_FLIGHT} in flight": asked.together for name, asked in clients.items()}
-    return {
-        "bare spawn, one at a time": partial(_one_at_a_time, _spawn_bare),
-        "subprocess, one at a time": partial(_one_at_a_time, _spawn),
-        **alone,
-        f"subprocess, {IN_FLIGHT} in flight": partial(_spawn_together, pool),
-        **together,
+def alone(clients: Sequence[Client], *, rounds: int) -> Section:
+    """One request at a time, and what it takes over a bare spawn in the same round."""
+    things: dict[str, Callable[[], Run]] = {
+        BARE: partial(_one_at_a_time, _spawn_bare),
+        SUBPROCESS: partial(_one_at_a_time, _spawn),
+        **{asked.worker.name: partial(_asked, asked) for asked in clients},
     }
+    base, *others = measure.interleaved(things, rounds=rounds)
+    return Section(
+        f"{TRUE}, one request at a time", (entry(base), *(entry(sample, base) for sample in others))
+    )
+
+
+def _asked(asked: Client) -> Run:
+    return Run(asked.one_at_a_time(ONE_AT_A_TIME))
+
+
+def under_load(
+    clients: Sequence[Client], *, rounds: int, loads: Sequence[int] = LOADS
+) -> tuple[Section, Section]:
+    """Latencies with so many requests always in flight, and from the same requests the time that each takes of all."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        things: dict[str, tuple[int, Callable[[], Burst]]] = {
+            f"{asked.worker.name}, {load} in flight": (
+                load,
+                partial(asked.together, load, max(_COUNTED, 3 * load)),
+            )
+            for asked in clients
+            for load in loads
+            if load <= asked.worker.in_flight
+        }
+        if _THREADS in loads:
+            things[f"{SUBPROCESS}, {_THREADS} in flight"] = _THREADS, partial(_spawn_together, pool)
+        bursts: dict[str, list[Burst]] = {name: [] for name in things}
+        for name in turns([*things], rounds):
+            bursts[name].append(things[name][1]())
+    latencies, each = [], []
+    for name, taken in bursts.items():
+        load, _ = things[name]
+        latencies.append(
+            entry(Sample(name, tuple(time for burst in taken for time in burst.latencies)), in_flight=load)
+        )
+        each.append(entry(Sample(name, tuple(burst.each for burst in taken)), in_flight=load))
+    return (
+        Section(f"{TRUE}, latency under load", tuple(latencies)),
+        Section(f"{TRUE}, seconds for each when so many are in flight", tuple(each)),
+    )
 
 
 def _spawn() -> float:
@@ -145,16 +104,7 @@ def _one_at_a_time(spawn: Callable[[], float]) -> Run:
     return Run(tuple(spawn() for _ in range(ONE_AT_A_TIME)))
 
 
-def _spawn_together(pool: ThreadPoolExecutor) -> Run:
+def _spawn_together(pool: ThreadPoolExecutor) -> Burst:
     began = time.perf_counter()
-    for _ in pool.map(lambda _: _spawn(), range(TOGETHER)):
-        pass
-    return Run(((time.perf_counter() - began) / TOGETHER,))
-
-
-def _memory(pid: int) -> dict[str, int]:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
-    found: dict[str, Any] = {
-        name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+): +(\d+) kB", text, re.MULTILINE)
-    }
-    return {"rss": found["Rss"], "pss": found["Pss"]}
+    times = tuple(pool.map(lambda _: _spawn(), range(_COUNTED)))
+    return Burst(times, time.perf_counter() - began)
