@@ -12,6 +12,7 @@ from headstart_worker import timeline
 from headstart_worker.timeline import Build, Compile, read_build
 from headstart_wrapper.errors import RequestError
 from headstart_wrapper.trace_events import Arrow, Moments, Trace
+from unit.compiles import compile_
 
 DAY = 1_700_000_000.0
 """The moment of the worker's start; its own clock begins with 0 then."""
@@ -36,18 +37,6 @@ def halves(
 ) -> str:
     first = made.span("early", slot, start, early, job=job)
     return first + made.span("codegen", slot, early, end, job=job, **ended(label))
-
-
-def compile_(
-    label: str = "liba.rlib",
-    *,
-    slot: int = 0,
-    start: float = 0.0,
-    end: float = 1.0,
-    early: float | None = None,
-    code: int = 0,
-) -> Compile:
-    return Compile(label, slot, start, end, early, cpu=0.5, peak_memory=1 << 20, exit_code=code)
 
 
 def test_a_whole_compile_is_read() -> None:

@@ -12,22 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart_worker import timeline
-from headstart_worker.timeline import Build, Compile, read_build
+from headstart_worker.timeline import Build, read_build
 from headstart_worker.timeline.model import means, steps
+from unit.compiles import compile_
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def compile_(
-    label: str = "liba.rlib",
-    *,
-    slot: int = 0,
-    start: float = 0.0,
-    end: float = 1.0,
-    early: float | None = None,
-    code: int = 0,
-) -> Compile:
-    return Compile(label, slot, start, end, early, cpu=0.5, peak_memory=1 << 20, exit_code=code)
 
 
 def test_an_empty_build_has_neither_start_nor_wall() -> None:
