@@ -246,7 +246,8 @@ class FakeHost:
         waiter = _Waiter(answered)
         self._waiters.setdefault(number, deque()).append(waiter)
         await self.send(WorkRequest(number, tuple(arguments), tuple(inputs), sandbox_dir))
-        await waiter.arrived.wait()
+        if not self._stdout_ended:  # a worker that ends may close its stdout before its stdin
+            await waiter.arrived.wait()
         if waiter.response is None:
             raise WorkerEndedError(f"no response to request {number}; the worker said: {self.stderr}")
         return waiter.response
