@@ -37,7 +37,7 @@ process per distinct command line, environment and key. If the two do not meet (
 cached early action), the full action runs the compiler itself: that costs time, not correctness.
 
 **Choosing strategies** is the user's affair: `--strategy=<Mnemonic>=worker|sandboxed|local`. The command line is the same in all of them.
-So are options of the worker process: `--worker_extra_flag=<Mnemonic>=--trace=/tmp/trace.json`, for all mnemonics that share a
+So are options of the worker process: `--worker_extra_flag=<Mnemonic>=--trace=/tmp/traces/` (a file for each process), for all mnemonics that share a
 process or they do not share it any more, and `--experimental_worker_max_multiplex_instances=<worker key>=N` for the number of
 requests that one process may have at once.
 

@@ -67,6 +67,8 @@ async def test_a_build_with_everything_in_it(worker: Worker, trace: Path, fifo: 
     assert arrows(found) == [("early", 1, 2), ("full", 1, 3), ("full", 2, 3)]
     runs = {event["args"]["job"]: event["args"]["exit_code"] for event in named(found, "codegen", "compile")}
     assert runs == {1: 0, 2: 0, 3: 0, 4: 1, 5: 3, 6: 128 + signal.SIGTERM}
+    ended = {event["args"]["job"] for event in named(found, "compile") if event["args"].get("cancelled")}
+    assert ended == {6}
     assert [event["args"]["job"] for event in named(found, "queue")] == [1, 2, 3, 4, 5, 6]
     for name in ("spawn", "reap"):
         assert {event["args"]["job"] for event in named(found, name)} == set(runs)

@@ -13,5 +13,8 @@ def compile_(
     end: float = 1.0,
     early: float | None = None,
     code: int = 0,
+    cancelled: bool = False,
 ) -> Compile:
-    return Compile(label, slot, start, end, early, cpu=0.5, peak_memory=1 << 20, exit_code=code)
+    return Compile(
+        label, slot, start, end, early, cpu=0.5, peak_memory=1 << 20, exit_code=code, cancelled=cancelled
+    )

@@ -130,6 +130,49 @@ def test_what_is_no_profile_is_not_taken_for_one(text: str) -> None:
     assert bazel_profile.read(text) is None
 
 
+def test_what_says_nothing_of_itself_is_refused_in_one_sentence() -> None:
+    others: list[object] = [
+        [],
+        "x",
+        None,
+        {"profile_start_ts": "x", "date": 3},
+        {"profile_start_ts": 10**400},
+    ]
+    for other in others:
+        text = json.dumps({"otherData": other, "traceEvents": [{"cat": "action processing"}]})
+        with pytest.raises(RequestError, match="does not say when it began"):
+            merge([text, TRACE])
+
+
+def test_foreign_events_tell_no_moments() -> None:
+    foreign: list[Event] = [
+        {"name": name, "ph": "X", "ts": OURS[-1]["ts"], **more}
+        for name in ("queue", "join", "publish", "early", "compile")
+        for more in ({}, {"dur": "x"}, {"dur": 1, "args": None}, {"dur": 1, "args": {"job": []}}, {"ts": "x"})
+    ]
+    assert bazel_profile.start_of(profile(), foreign).at
+    bare = json.dumps({**json.loads(PROFILE), "traceEvents": [{"cat": "action processing", "ts": 1}]})
+    assert bazel_profile.start_of(profile(bare), OURS).how.startswith("to a second only")
+    odd = json.dumps([{"ts": "x", "pid": []}, {"ts": None, "pid": None}])
+    assert len(events(merge([odd, changed(profile_start_ts=1)]).text)) > 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"traceEvents": [1]}', "[1]", "[" * 100_000, '{"a":' * 100_000],
+    ids=["numbers in an object", "a number in a list", "deep lists", "deep objects"],
+)
+def test_what_is_far_from_both_is_refused_in_one_sentence(text: str) -> None:
+    with pytest.raises(RequestError) as error:
+        merge([text])
+    assert "\n" not in str(error.value)
+
+
+def test_half_a_worker_trace_is_merged() -> None:
+    cut = '[\n{"ph":"X","name":"x","ts":1,"pid":1,"args":{}},\n{"ph":"X","args":{"reason":"--cfg={x} and'
+    assert [event["name"] for event in events(merge([cut]).text)] == ["x"]
+
+
 def test_half_a_profile_is_refused() -> None:
     with pytest.raises(RequestError, match="let the build end"):
         merge([PROFILE[:2000], TRACE])

@@ -77,6 +77,7 @@ def test_the_documents_name_only_options_that_there_are() -> None:
         {option.name for option in OPTIONS} | {"--persistent_worker"} | set(re.findall(r"--[a-z-]+", benched))
     )
     theirs = {
+        "--all-builds",  # of headstart timeline and explain
         "--emit",
         "--json",
         "--remap-path-prefix",

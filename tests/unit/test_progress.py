@@ -127,6 +127,21 @@ def test_off_a_terminal_each_step_is_a_plain_line(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_in_the_background_nothing_is_erased(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("headstart_worker.progress._can_rewrite", lambda: True)
+    monkeypatch.setattr("headstart_worker.progress._is_ours", lambda: False)
+    with Progress("bench") as progress:
+        monkeypatch.setattr(progress, "_write", written.append)
+        progress.begin("a step")
+        with progress.hidden():
+            pass
+        progress.say("a line that stays")
+        progress.done()
+        progress.begin("another")
+    assert written == ["a line that stays\n"]
+
+
 def test_off_a_terminal_cargos_lines_are_passed_on_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     lines = ["   Compiling base v0.1.0 (/a/b)", "", "warning: unused", "    Finished dev in 3s"]
     with Progress("import") as progress:

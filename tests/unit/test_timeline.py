@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
@@ -120,6 +121,50 @@ def test_the_trace_of_a_killed_worker_may_end_after_any_event() -> None:
     # Without the newline and the comma that stand after an event, too.
     assert len(read_build([text.rstrip("\n")]).compiles) == 2
     assert len(read_build([text.rstrip(",\n")]).compiles) == 2
+
+
+def test_the_trace_of_a_killed_worker_may_end_anywhere() -> None:
+    made = trace()
+    text = made.begin(0) + made.instant(
+        "alone", 0.5, job=1, label="a", want="full", reason="--cfg={x} differs"
+    )
+    text += made.span("compile", 0, 1.0, 2.0, job=1, **ended("a"), findings=[{"kind": "{}"}])
+    text += made.instant("alone", 2.5, job=2, label="b", want="full", reason="--cfg={x} differs")
+    text += whole(made, 2, "b", 3.0, 4.0)
+    compiles = {line.rstrip(",") for line in text.splitlines() if '"compile"' in line}
+    for cut in range(1, len(text) + 1):
+        rest = text[:cut]
+        there = sum(line.rstrip(",") in compiles for line in rest.splitlines())
+        assert len(read_build([rest]).compiles) == there, rest[-40:]
+
+
+def test_what_cannot_be_printed_is_a_question_mark() -> None:
+    made, bad = trace(), "a\ud800\x1b[31m\x00\n\ufffeb"
+    text = made.begin(0) + made.instant("alone", 0.5, job=1, label=bad, want="full", reason=bad)
+    text += made.instant("join", 0.75, job=1, label=bad, want=bad)
+    text += made.arrow(1, Arrow(of=1, track=0, at=2.0, early=False), job=2, label="b", track=0, at=2.0)
+    text += whole(made, 1, bad, 1.0, 2.0) + whole(made, 2, "b", 2.0, 3.0)
+    build = read_build([text])
+    first, second = build.compiles
+    clean = "a??[31m???b"
+    assert (first.label, first.alone, first.joined[0].want, second.needs[0].label) == (clean,) * 4
+    ET.fromstring(timeline.svg([("t", build)]).encode())  # noqa: S314 - made here
+    timeline.page([("t", build)]).encode()
+
+
+def test_what_nobody_wanted_any_more_is_told_by_the_trace() -> None:
+    made = trace()
+    text = made.span("compile", 0, 1.0, 2.0, job=1, **ended("a", code=143), cancelled=True)
+    first, second = read_build([made.begin(0) + text + whole(made, 2, "b", 2.0, 3.0, code=1)]).compiles
+    assert (first.cancelled, first.failed) == (True, False)
+    assert (second.cancelled, second.failed) == (False, True)
+
+
+def test_numbers_that_no_clock_shows_are_told_in_one_sentence() -> None:
+    made = trace()
+    text = made.begin(0) + whole(made, 1, "a", 1.0, 2.0).replace(str(3 << 20), "1e999")
+    with pytest.raises(RequestError, match="this is no trace of a worker"):
+        read_build([text])
 
 
 def test_everything_that_is_told_of_a_job_is_found() -> None:

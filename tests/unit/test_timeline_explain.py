@@ -9,11 +9,13 @@ import pytest
 from attrs import evolve
 
 from headstart_worker.commands import explain as command
+from headstart_worker.commands import timeline as draw
 from headstart_worker.commands import traces
 from headstart_worker.timeline import Build, Compile, Join, Need, read_build
 from headstart_worker.timeline.critical import Critical
 from headstart_worker.timeline.explain import build_told, compile_told, delays_told, find, summary_of_delays
 from headstart_wrapper.errors import RequestError
+from headstart_wrapper.trace_events import Trace
 
 REAL = Path(__file__).parent.parent / "data" / "traces" / "clap_and_tokio.json"
 
@@ -107,6 +109,11 @@ def test_why_a_request_joined_nothing_and_failed_is_told() -> None:
     assert "It joined nothing: job 1 for the same outputs is other work: the command differs." in told
 
 
+def test_what_nobody_wanted_any_more_has_not_failed() -> None:
+    told = told_of("side.o", LOW, evolve(SIDE, exit_code=143, cancelled=True), TOP)
+    assert told[0].endswith(" MiB. It was ended: nobody wanted it any more.")
+
+
 def test_what_no_trace_tells_is_not_said() -> None:
     apart = (LOW, evolve(TOP, needs=()))
     told = told_of("top", *apart)
@@ -148,6 +155,17 @@ def test_names_are_as_long_as_it_takes_to_tell_compiles_apart() -> None:
     assert Build((LOW, SIDE), 0).names() == ("low", "side.o")
     assert Build((LOW, other), 0).names() == ("low-0123", "low-ffff")
     assert Build((LOW, again, other), 0).names() == ("low-0123 #1", "low-0123 #4", "low-ffff")
+
+
+def test_equal_numbers_of_two_workers_are_told_apart_by_the_worker() -> None:
+    other = evolve(LOW, slot=1000)
+    assert Build((LOW, other, evolve(LOW, job=4)), 0).names() == (
+        "low-0123 #1.1",
+        "low-0123 #2.1",
+        "low-0123 #4",
+    )
+    critical = Critical(Build((LOW, other), 0))
+    assert find(critical, "low-0123 #2.1") == [1]
 
 
 def test_every_compile_of_a_real_build_can_be_found_by_its_name_and_told() -> None:
@@ -200,6 +218,60 @@ def test_a_packed_trace_is_read_and_a_damaged_one_is_told(tmp_path: Path) -> Non
         with pytest.raises(RequestError) as error:
             traces.read([packed])
         assert "\n" not in str(error.value)
+
+
+def ran(job: int, queued: float, start: float, end: float, *, process: int = 7) -> str:
+    """What a worker tells of one compile, whose inputs were brought in the second before it was queued."""
+    made, detail = Trace(process, 1_700_000_000.0), {"cpu": 0.5, "peak_memory": 1 << 20, "exit_code": 0}
+    text = made.span("stage", 1000, queued - 1, queued, job=job, label=f"{job}.o")
+    text += made.span("queue", 1000, queued, start, job=job, label=f"{job}.o")
+    return text + made.span("compile", 0, start, end, job=job, label=f"{job}.o", **detail)
+
+
+def test_of_several_builds_the_last_is_told_and_all_when_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "build.json"
+    path.write_text(
+        "[\n" + ran(1, 1, 2, 50) + ran(2, 112, 120, 130) + ran(3, 190, 191, 192), encoding="utf-8"
+    )
+    build = traces.read([path])
+    assert [(done.job, done.start - done.queued, done.staging) for done in build.compiles] == [
+        (2, 8.0, 1.0),
+        (3, 1.0, 1.0),
+    ]
+    assert (
+        capsys.readouterr().err
+        == f"headstart: {path} holds earlier builds, which are left out; --all-builds shows them\n"
+    )
+    assert command.main([str(path), "--all-builds"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out.partition(" in ")[0], captured.err) == ("3 compiles", "")
+
+
+def test_a_pause_in_one_worker_while_another_compiles_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1.json").write_text("[\n" + ran(1, 1, 2, 3) + ran(2, 200, 201, 202), encoding="utf-8")
+    (tmp_path / "2.json").write_text("[\n" + ran(1, 3, 4, 190, process=8), encoding="utf-8")
+    assert len(traces.read([tmp_path]).compiles) == 3
+    assert capsys.readouterr().err == ""
+
+
+def test_a_directory_stands_for_the_traces_in_it(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="holds no trace") as error:
+        traces.read([tmp_path])
+    assert "\n" not in str(error.value)
+    (tmp_path / "b.json").write_text("[\n" + ran(1, 1, 2, 3), encoding="utf-8")
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(("[\n" + ran(1, 2, 3, 4, process=8)).encode()))
+    (tmp_path / "notes.txt").write_text("no trace", encoding="utf-8")
+    assert [done.process for done in traces.read([tmp_path]).compiles] == [7, 8]
+    page = tmp_path / "page.html"
+    assert draw.main([str(tmp_path), "-o", str(page)]) == 0
+    assert page.read_text("utf-8").count("<section>") == 1
+    everything = tmp_path.with_suffix(".json")
+    assert draw.main([str(tmp_path), "-o", str(everything)]) == 0
+    assert len(traces.read([everything]).compiles) == 2
 
 
 def test_a_trace_without_compiles_is_told(tmp_path: Path) -> None:

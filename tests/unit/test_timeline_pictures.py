@@ -8,11 +8,12 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart_worker import timeline
-from headstart_worker.timeline import Build, read_build
+from headstart_worker.timeline import Build, Need, read_build
 from headstart_worker.timeline.model import means, steps
 from unit.compiles import compile_
 
@@ -44,6 +45,29 @@ def test_a_pipelined_compile_is_two_bars_that_meet_and_the_others_one() -> None:
     assert float(codegen.get("width", 0)) == pytest.approx(3 * width, rel=0.01)
     assert len({bar.get("y") for bar in (early, codegen)}) == 1
     assert len({bar.get("y") for bar in (early, plain, failed)}) == 3
+
+
+def test_what_nobody_wanted_any_more_is_no_failure() -> None:
+    build = Build((compile_("a", code=143, cancelled=True),), 0)
+    (bar,) = bars(timeline.svg([("t", build)]))
+    assert bar.get("class") == "w"
+    assert (bar.findtext(f"{SVG}title") or "").endswith(", ended: nobody wanted it any more")
+    assert '"failed":false' in timeline.page([("t", build)])
+
+
+def test_a_build_that_took_no_time_becomes_pictures() -> None:
+    needs = (Need("a", early=False, at=1.0),)
+    build = Build((compile_("a", start=1), evolve(compile_("b", slot=1, start=1), job=1, needs=needs)), 0)
+    assert len(bars(timeline.svg([("t", build)]))) == 2
+    assert "2 compiles in 0.00 s" in timeline.page([("t", build)])
+    assert means([(1.0, 2.0)], 1.0, 1.0, 3) == [0.0, 0.0, 0.0]
+
+
+def test_the_counted_memory_is_called_what_it_is() -> None:
+    build = Build((compile_(),), 0, {"rss": [(0.0, 1.0)]})
+    assert "resident memory of each compiler's first process, added up, in MiB" in timeline.page(
+        [("t", build)]
+    )
 
 
 def test_traces_of_real_builds_become_pictures() -> None:

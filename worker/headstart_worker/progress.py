@@ -76,7 +76,7 @@ class Progress:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
         if self._step is not None:
             self._step = None
-            self._write(_ERASED)
+            self._erase()
 
     def begin(self, what: str) -> None:
         """A step begins; the one before, if it was not told to be done, is."""
@@ -93,7 +93,7 @@ class Progress:
         """The step that began last is over."""
         if self._step is not None:
             self._finish()
-            self._write(_ERASED)
+            self._erase()
 
     def _finish(self) -> None:
         self._done += 1
@@ -104,7 +104,7 @@ class Progress:
         if not self.is_live:
             _plain_line(line)
             return
-        self._write(f"{_ERASED}{line}\n")
+        self._write(f"{_ERASED if _is_ours() else ''}{line}\n")
         self._draw()
 
     def remark(self, line: str) -> None:
@@ -115,7 +115,7 @@ class Progress:
     def hidden(self) -> Iterator[None]:
         """Somebody else has the terminal: our line is away meanwhile."""
         if self._step is not None:
-            self._write(_ERASED)
+            self._erase()
         self._is_hidden = True
         try:
             yield
@@ -152,6 +152,11 @@ class Progress:
         # One column stays free: a terminal whose last one is written to may begin another line.
         text = fitted(f"{self._name}: {self._count()}", self._step, times, width=_columns() - 1)
         self._write(_ERASED + (f"{_GREY}{text}{_PLAIN}" if _has_colours() else text))
+
+    def _erase(self) -> None:
+        """Our line is gone; what somebody else has on the terminal in the foreground stays."""
+        if self.is_live and _is_ours():
+            self._write(_ERASED)
 
     def _write(self, text: str) -> None:
         """In one piece and unbuffered: the timer may come between any two steps of ours."""

@@ -114,6 +114,8 @@ def detail_of(outcome: Outcome) -> dict[str, object]:
         "cpu": round(outcome.usage.user + outcome.usage.system, 6),
         "peak_memory": outcome.usage.peak_memory,
     }
+    if outcome.cancelled:
+        detail["cancelled"] = True
     if outcome.assurance:
         detail |= {"sandbox": outcome.assurance, "findings": outcome.findings}
     return detail

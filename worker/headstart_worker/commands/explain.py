@@ -20,7 +20,7 @@ _MOST: Final = 20
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     options = _parser().parse_args(arguments)
-    critical = Critical(traces.read([options.trace]))
+    critical = Critical(traces.read([options.trace], all_builds=options.all_builds))
     if options.compile is None:
         told = explain.build_told(critical)
         delays = explain.delays_told(critical)
@@ -53,7 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         "joined it, what it let start, and what it cost the build.",
         epilog="example: headstart explain build.json; headstart explain build.json tokio",
     )
-    parser.add_argument("trace", type=Path, metavar="TRACE", help="file written by --trace")
+    parser.add_argument(
+        "trace",
+        type=Path,
+        metavar="TRACE",
+        help="file written by --trace (.gz too), or a directory of them, written by --trace=DIR/, as one build",
+    )
     parser.add_argument(
         "compile",
         nargs="?",
@@ -61,4 +66,5 @@ def _parser() -> argparse.ArgumentParser:
         help="a crate's name, part of an output's name, or a job's number",
     )
     parser.add_argument("--all", action="store_true", help=f"list every compile, not the first {_MOST}")
+    parser.add_argument(traces.ALL_BUILDS, action="store_true", help=traces.ALL_BUILDS_HELP)
     return parser

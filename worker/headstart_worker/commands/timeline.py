@@ -9,6 +9,7 @@ from pathlib import Path
 from headstart_worker import timeline
 from headstart_worker.commands import traces
 from headstart_worker.timeline.merge import merge
+from headstart_worker.timeline.reading import printable
 from headstart_wrapper.console import answer
 from headstart_wrapper.errors import RequestError
 
@@ -26,8 +27,9 @@ def main(arguments: Sequence[str]) -> int:
         nargs="+",
         type=Path,
         metavar="TRACE",
-        help="file written by --trace (.gz too); one panel each",
+        help="file written by --trace (.gz too), or a directory of them, written by --trace=DIR/, as one build; one panel each",
     )
+    parser.add_argument(traces.ALL_BUILDS, action="store_true", help=traces.ALL_BUILDS_HELP)
     parser.add_argument(
         "-o",
         "--output",
@@ -46,17 +48,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _picture(options: argparse.Namespace) -> str:
-    panels = [(_title(path), traces.read([path])) for path in options.traces]
+    panels = [(_title(path), traces.read([path], all_builds=options.all_builds)) for path in options.traces]
     render = timeline.svg if options.output.suffix == ".svg" else timeline.page
     return render(panels)
 
 
 def _merged(paths: Sequence[Path]) -> str:
-    merged = merge([traces.text(path) for path in paths])
+    merged = merge([traces.text(path) for path in traces.files(paths)])
     for note in merged.notes:
         answer(f"{note}\n")
     return merged.text
 
 
 def _title(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".json")
+    name = path.name or path.resolve().name  # of the directory we are in
+    return printable(name.removesuffix(".gz").removesuffix(".json"))

@@ -33,6 +33,9 @@ _AFTER: Final = 1.0
 _FAR: Final = 0.25
 """Seconds beyond which a request and an action have nothing to do with each other: Bazel needs milliseconds between them."""
 
+_NEVER: Final = 1e18
+"""Microseconds: beyond 30,000 years."""
+
 _SAMPLES: Final = 64
 """Moments of ours that are laid into actions; more would not make it more exact."""
 
@@ -75,15 +78,25 @@ def read(text: str) -> Profile | None:
         return None
     try:
         file = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(
             f"the profile is no whole JSON ({error}); let the build end, Bazel writes the rest then"
         ) from error
-    events, other = file.get("traceEvents"), file.get("otherData", {})
-    if not isinstance(events, list) or not any(event.get("cat") == _ACTION for event in events):
+    events, other = file.get("traceEvents"), file.get("otherData")
+    if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
         return None
-    exact = other.get("profile_start_ts")
-    return Profile(events, None if exact is None else exact / 1e3, _seconds(other.get("date", "")))
+    if not any(event.get("cat") == _ACTION for event in events):
+        return None
+    said = other if isinstance(other, dict) else {}
+    exact, date = number(said.get("profile_start_ts")), said.get("date")
+    return Profile(
+        events, None if exact is None else exact / 1e3, _seconds(date) if isinstance(date, str) else None
+    )
+
+
+def number(value: object) -> float | None:
+    """What a file gives for a moment or a length of time; None: it is no number that any clock shows."""
+    return value if isinstance(value, int | float) and abs(value) < _NEVER else None
 
 
 def _seconds(date: str) -> float | None:
@@ -117,10 +130,12 @@ def start_of(profile: Profile, ours: Iterable[Event]) -> Start:
         raise RequestError(
             "the profile does not say when it began; set TZ to the zone of the machine that made it, or use Bazel 5"
         )
-    actions = [event for event in profile.events if event.get("cat") == _ACTION and "dur" in event]
-    begins = sorted(event["ts"] / _MICRO for event in actions)
-    ends = sorted((event["ts"] + event["dur"]) / _MICRO for event in actions)
-    asked, answered = _moments(ours, profile.date - _BEFORE, profile.date + _AFTER + ends[-1])
+    spans = [
+        span for event in profile.events if event.get("cat") == _ACTION and (span := _span(event)) is not None
+    ]
+    begins, ends = sorted(begin for begin, _ in spans), sorted(end for _, end in spans)
+    latest = ends[-1] if ends else 0.0
+    asked, answered = _moments(ours, profile.date - _BEFORE, profile.date + _AFTER + latest)
     first, last = profile.date - _BEFORE, profile.date + _AFTER
     found = min(
         (
@@ -140,21 +155,30 @@ def start_of(profile: Profile, ours: Iterable[Event]) -> Start:
 
 def _moments(ours: Iterable[Event], first: float, last: float) -> tuple[list[float], list[float]]:
     """When requests came, and when they were answered; a sample of each, from that time only."""
-    asked, answered, published = [], [], set()
+    asked, answered, published = list[float](), list[float](), set[int]()
     for event in ours:
-        at = event.get("ts", 0) / _MICRO
-        if first <= at <= last:
-            match event.get("name"):
-                case "queue" | "join":
-                    asked.append(at)
-                case "publish":
-                    answered.append(at + event["dur"] / _MICRO)
-                    published.add(event["args"].get("job"))
-                case "early" | "compile" if event.get("ph") == "X" and event["args"]["job"] not in published:
-                    answered.append(at + event["dur"] / _MICRO)
-                case _:
-                    pass
+        at, span, args = number(event.get("ts")), _span(event), event.get("args")
+        if at is None or not first <= at / _MICRO <= last:
+            continue
+        job = args.get("job") if isinstance(args, dict) else None
+        match event.get("name"):
+            case "queue" | "join":
+                asked.append(at / _MICRO)
+            case "publish" if span is not None:
+                answered.append(span[1])
+                if isinstance(job, int):
+                    published.add(job)
+            case "early" | "compile" if span is not None and isinstance(job, int) and job not in published:
+                answered.append(span[1])
+            case _:
+                pass
     return _sample(asked), _sample(answered)
+
+
+def _span(event: Event) -> tuple[float, float] | None:
+    """Where a span begins and ends, seconds; None: it is none."""
+    at, length = number(event.get("ts")), number(event.get("dur"))
+    return None if at is None or length is None else (at / _MICRO, (at + length) / _MICRO)
 
 
 def _sample(moments: list[float]) -> list[float]:

@@ -128,11 +128,12 @@ def _course(critical: Critical, index: int) -> str:
     front = (
         "" if compile_.cpu_early is None else f" ({compile_.cpu_early:.2f} s of it until the early output)"
     )
-    failed = f" It failed with exit code {compile_.exit_code}." if compile_.exit_code else ""
+    failed = f" It failed with exit code {compile_.exit_code}." if compile_.failed else ""
+    ended = " It was ended: nobody wanted it any more." if compile_.cancelled else failed
     return (
         f"{critical.names[index]} ran for {compile_.seconds:.2f} s, from {compile_.start - zero:.2f} to "
         f"{compile_.end - zero:.2f} s{early}; CPU {compile_.cpu:.2f} s{front}, peak memory "
-        f"{compile_.peak_memory >> 20} MiB.{failed}"
+        f"{compile_.peak_memory >> 20} MiB.{ended}"
     )
 
 

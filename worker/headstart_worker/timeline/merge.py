@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from headstart_worker.timeline import bazel_profile
-from headstart_wrapper.errors import RequestError
+from headstart_worker.timeline import bazel_profile, reading
 
 Event = dict[str, Any]
 
@@ -40,7 +39,7 @@ def merge(texts: Sequence[str]) -> Merged:
     for text in texts:
         profile = bazel_profile.read(text)
         if profile is None:
-            ours.append(_events(text))
+            ours.append(reading.events(text, otherwise="neither a trace of a worker nor a profile of Bazel"))
         else:
             profiles.append(profile)
     starts = [
@@ -60,35 +59,26 @@ def merge(texts: Sequence[str]) -> Merged:
     )
 
 
-def _events(text: str) -> list[Event]:
-    text = text.strip()
-    try:
-        events = (
-            json.loads(text)["traceEvents"]
-            if text.startswith("{")
-            else json.loads(text[: text.rfind("}") + 1] + "]")
-        )
-    except (ValueError, KeyError) as error:
-        raise RequestError(
-            f"this is neither a trace of a worker nor a profile of Bazel ({error}); make one with --trace=FILE"
-        ) from error
-    return list(events)
-
-
 def _moved(event: Event, start: float) -> Event:
-    return {**event, "ts": event["ts"] + round(start * 1e6)} if "ts" in event else event
+    at = bazel_profile.number(event.get("ts"))
+    return event if at is None else {**event, "ts": event["ts"] + round(start * 1e6)}
 
 
 def _set_apart(events: Sequence[Event], processes: set[int]) -> list[Event]:
     """The same with process ids and numbers of arrows that no other trace has."""
     names: dict[int, int] = {}
-    for process in {event.get("pid", 0) for event in events}:
+    for process in {_process(event) for event in events}:
         name = process
         while name in processes:
             name += _ANOTHER
         processes.add(name)
         names[process] = name
-    return [_named(event, names[event.get("pid", 0)]) for event in events]
+    return [_named(event, names[_process(event)]) for event in events]
+
+
+def _process(event: Event) -> int:
+    process = event.get("pid", 0)
+    return process if isinstance(process, int) else 0
 
 
 def _named(event: Event, process: int) -> Event:

@@ -60,6 +60,7 @@ class Compile:
         cpu: seconds of processor time.
         peak_memory: bytes.
         exit_code: as answered.
+        cancelled: it was ended because nobody wanted it any more.
         job: its number; unique in one worker.
         process: the worker's id.
         cpu_early: processor seconds until `early`; None: unknown.
@@ -94,6 +95,12 @@ class Compile:
     publishing: float = 0.0
     joined: tuple[Join, ...] = ()
     expected_memory: int | None = None
+    cancelled: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """It ended badly, and nobody had ended it."""
+        return self.exit_code != 0 and not self.cancelled
 
     @property
     def key(self) -> tuple[int, int]:
@@ -146,16 +153,24 @@ class Build:
         return sum(compile_.early is not None for compile_ in self.compiles)
 
     def names(self) -> tuple[str, ...]:
-        """What people call each compile: short names, with as much of the label and the number as tells them apart."""
+        """What people call each compile: short names, with as much of label, number and worker as tells them apart."""
         shorts = Counter(short(compile_.label) for compile_ in self.compiles)
         begun = Counter(_with_hash(compile_.label) for compile_ in self.compiles)
-        return tuple(
+        numbered = [
             name
             if shorts[name := short(compile_.label)] == 1
             else longer
             if begun[longer := _with_hash(compile_.label)] == 1
             else f"{longer} #{compile_.job}"
             for compile_ in self.compiles
+        ]
+        found = Counter(numbered)
+        # Numbers of jobs are a worker's own, and two workers may have made the same.
+        return tuple(
+            name
+            if found[name] == 1
+            else f"{_with_hash(compile_.label)} #{compile_.key[0] + 1}.{compile_.job}"
+            for name, compile_ in zip(numbered, self.compiles, strict=True)
         )
 
     def running(self) -> Steps:
@@ -169,7 +184,7 @@ class Build:
     def memory(self) -> tuple[str, Steps]:
         """What is known of the memory, and what it is: measured, set aside, or the sum of the running compilers' peaks."""
         if self.counters.get("rss"):
-            return "resident memory of all compilers", self.counters["rss"]
+            return "resident memory of each compiler's first process, added up", self.counters["rss"]
         if self.counters.get("memory"):
             return "memory set aside for the running compilers", self.counters["memory"]
         peaks = steps((compile_.start, compile_.end, compile_.peak_memory) for compile_ in self.compiles)
@@ -205,9 +220,11 @@ def parts(compiles: Sequence[Compile]) -> Iterator[tuple[str, list[tuple[float, 
 
 
 def means(quantity: Steps, start: float, end: float, count: int) -> list[float]:
-    """A quantity's mean in each of a number of equal stretches of time: what a picture can show of it."""
+    """A quantity's mean in each of a number of equal stretches of time: what a picture can show of it. No time has none."""
     width = (end - start) / count
     sums = [0.0] * count
+    if width <= 0:
+        return sums
     bounds = [*quantity, (end, 0.0)]
     for (at, value), (after, _) in pairwise(bounds):
         left, right = max((at - start) / width, 0.0), min((after - start) / width, count)

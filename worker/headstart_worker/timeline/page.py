@@ -144,7 +144,7 @@ def _data(title: str, critical: Critical) -> dict[str, Any]:
                 "start": moment(compile_.start),
                 "early": None if compile_.early is None else moment(compile_.early),
                 "end": moment(compile_.end),
-                "failed": compile_.exit_code != 0,
+                "failed": compile_.failed,
                 "path": index in critical.on_path,
                 "waits": [
                     {"of": held.of, "at": moment(held.at), "last": held is critical.held_by[index]}

@@ -26,8 +26,8 @@ def read_build(traces: Iterable[str], *, since: float = 0.0) -> Build:
     """Reads the traces of a build's workers.
 
     Args:
-        traces: the text of each trace file; one of a killed worker, which ends anywhere after an event, is fine. One file may
-            hold the events of several workers, and of others, which are passed over.
+        traces: the text of each trace file; one of a killed worker, which ends anywhere, is fine. One file may hold the events
+            of several workers, and of others, which are passed over.
         since: what started before this moment (seconds of the day's clock) belongs to another build.
 
     Raises:
@@ -38,44 +38,63 @@ def read_build(traces: Iterable[str], *, since: float = 0.0) -> Build:
     joins = workers = 0
     for trace in traces:
         try:
-            by_process = _by_process(_events(trace), since)
-            for events in by_process.values():
+            by_process = _by_process(events(trace), since)
+            for those in by_process.values():
                 worker = _Worker(workers)
-                for event in events:
+                for event in those:
                     worker.take(event)
                 compiles += worker.compiles()
                 joins += worker.joins
                 counters.append(worker.counters)
                 workers += 1
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise _no_trace(f"{type(error).__name__}: {error}") from error
     ordered = tuple(sorted(compiles, key=lambda compile_: compile_.start))
     return Build(ordered, joins, _together(counters))
 
 
-def _events(trace: str) -> list[_Event]:
-    """The events of either form: an object that holds them, or an array of them, whose end may be missing."""
+def events(trace: str, *, otherwise: str = "no trace of a worker") -> list[_Event]:
+    """The events of either form: an object that holds them, or an array of them, whose end may be missing.
+
+    Args:
+        trace: the text.
+        otherwise: what it is called where it is neither.
+
+    Raises:
+        RequestError: it is neither.
+    """
     text = trace.strip()
     try:
-        if text.startswith("{"):
-            events = json.loads(text)["traceEvents"]
-        else:
-            events = json.loads(text[: text.rfind("}") + 1] + "]")
+        found = json.loads(text)["traceEvents"] if text.startswith("{") else _listed(text)
     except (ValueError, KeyError, RecursionError) as error:
-        raise _no_trace(str(error)) from error
-    if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
-        raise _no_trace("it is no list of events")
-    return events
+        raise _no_trace(str(error), otherwise) from error
+    if not isinstance(found, list) or not all(isinstance(event, dict) for event in found):
+        raise _no_trace("it is no list of events", otherwise)
+    return found
 
 
-def _no_trace(why: str) -> RequestError:
-    return RequestError(f"this is no trace of a worker ({' '.join(why.split())}); make one with --trace=FILE")
+def _listed(text: str) -> Any:
+    """An array that may end after an event; one of ours, which has an event a line, may end in the middle of one, too."""
+    try:
+        return json.loads(text[: text.rfind("}") + 1] + "]")
+    except ValueError:
+        lines, newline, _ = text.rpartition("\n")
+        return json.loads((lines if newline else text).rstrip().removesuffix(",") + "]")
 
 
-def _by_process(events: Iterable[_Event], since: float) -> dict[int, list[_Event]]:
+def _no_trace(why: str, otherwise: str = "no trace of a worker") -> RequestError:
+    return RequestError(f"this is {otherwise} ({' '.join(why.split())}); make one with --trace=FILE")
+
+
+def printable(text: object) -> str:
+    """Text that any file, picture and terminal can hold: a letter that cannot be printed becomes a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
+def _by_process(told: Iterable[_Event], since: float) -> dict[int, list[_Event]]:
     """Every process's events, for those that ran compilers. Flow arrows are told in the order of their moments."""
     found: dict[int, list[_Event]] = defaultdict(list)
-    for event in events:
+    for event in told:
         if event.get("ts", 0) / _MICRO >= since:
             found[event.get("pid", 0)].append(event)
     ours = {"early", "codegen", "compile", "join", "queue"}
@@ -118,9 +137,9 @@ class _Worker:
             case "i" if name == "join":
                 self.joins += 1
                 if job is not None:
-                    self._joined[job].append(Join(str(event["args"].get("want", "")), at))
+                    self._joined[job].append(Join(printable(event["args"].get("want", "")), at))
             case "i" if name == "alone" and job is not None:
-                self._more[job]["alone"] = str(event["args"].get("reason", ""))
+                self._more[job]["alone"] = printable(event["args"].get("reason", ""))
             case "C":
                 for series, value in event.get("args", {}).items():
                     self.counters.setdefault(series, []).append((at, float(value)))
@@ -136,7 +155,7 @@ class _Worker:
         match name:
             case "compile" | "codegen":
                 self._ended.append(event)
-                self._labels[job] = str(args["label"])
+                self._labels[job] = printable(args["label"])
             case "early":
                 self._early[job] = start, end
                 self._more[job]["cpu_early"] = float(args["cpu"]) if "cpu" in args else None
@@ -169,7 +188,7 @@ class _Worker:
         args, job = event["args"], event["args"]["job"]
         start = event["ts"] / _MICRO
         return Compile(
-            label=str(args["label"]),
+            label=printable(args["label"]),
             slot=self.base * _SLOTS_OF_A_WORKER + int(event["tid"]),
             start=early[0] if early else start,
             end=(event["ts"] + event["dur"]) / _MICRO,
@@ -177,6 +196,7 @@ class _Worker:
             cpu=float(args["cpu"]),
             peak_memory=int(args["peak_memory"]),
             exit_code=int(args["exit_code"]),
+            cancelled=bool(args.get("cancelled", False)),
             job=job,
             process=event.get("pid", 0),
             needs=needs,

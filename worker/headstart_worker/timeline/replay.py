@@ -54,7 +54,8 @@ def longest_chain(build: Build, edges: Sequence[Edge]) -> float:
 
 class _Replay:
     def __init__(self, build: Build, edges: Sequence[Edge], *, slots: int) -> None:
-        self._slots = slots
+        # Of compiles that took no time none is seen to run, and each needs a slot all the same.
+        self._slots = max(slots, 1)
         self._whole = [compile_.seconds for compile_ in build.compiles]
         self._early = [
             compile_.seconds if compile_.early is None else compile_.early - compile_.start

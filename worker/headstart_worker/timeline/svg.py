@@ -115,11 +115,12 @@ def _bars(compile_: Compile, name: str, origin: float, scale: float, y: int) -> 
         tip = (
             f"{compile_.label}: {compile_.seconds:.2f} s{early}, CPU {compile_.cpu:.2f} s, "
             f"peak {compile_.peak_memory >> 20} MiB"
+            f"{', ended: nobody wanted it any more' if compile_.cancelled else ''}"
         )
         title = f"<title>{html.escape(tip)}</title>"
         return f'<rect class="{kind}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_BAR}">{title}</rect>'
 
-    if compile_.exit_code:
+    if compile_.failed:
         yield bar("f", compile_.start, compile_.end)
     elif compile_.early is None:
         yield bar("w", compile_.start, compile_.end)
@@ -134,7 +135,7 @@ def _bars(compile_: Compile, name: str, origin: float, scale: float, y: int) -> 
 def _hill(build: Build, scale: float, top: int) -> Iterable[str]:
     """How many compilers ran, those until their early outputs at the bottom."""
     low, height = top + _STRIP - 2, _STRIP - 8
-    columns, most = max(int(build.wall * scale), 1), build.peak_compilers
+    columns, most = max(int(build.wall * scale), 1), max(build.peak_compilers, 1)
     hills = list[str]()
     spans = list[tuple[float, float, float]]()
     for kind, more in parts(build.compiles):
