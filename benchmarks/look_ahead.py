@@ -1,6 +1,6 @@
 """Tells whether `--look-ahead` pays: clean builds with it, without it, and with the order turned round as a control.
 
-    benchmarks/look_ahead.py [--source=examples/search] [--only=clap,hyper,serde_json] [--rounds=5] [--in-flight=4,16]
+    benchmarks/look_ahead.py [--source=examples/search] [--only=service] [--rounds=5] [--in-flight=4,16]
 
 The host is the embedded one, which sends what is ready, in Cargo's order, as many requests at once as it may. So a worker's queue
 is as long as the host lets it be, and there is one way each for a host that is careful and for one that sends all it has. The control
@@ -14,114 +14,41 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final
 
-import trio
 from attrs import evolve
 
-from headstart_worker import timeline
-from headstart_worker.bench import graphs, hosts, machine, runner, verdicts
-from headstart_worker.bench.hosts import Phases, Setting
-from headstart_worker.bench.out_tree import OutTree
-from headstart_worker.bench.records import Experiment, Taken
+from headstart_worker import look_ahead
+from headstart_worker.bench import graphs, machine, runner, verdicts
+from headstart_worker.bench.embedded import Embedded
+from headstart_worker.bench.hosts import Setting
+from headstart_worker.bench.records import Experiment
 from headstart_worker.bench.runner import Plan
-from headstart_worker.bench.sampling import Watch
-from headstart_worker.cargo.commands import Mode
+from headstart_worker.bench.verdicts import Comparison, Interval
 from headstart_worker.cargo.importer import import_cargo
-from headstart_worker.cargo.units import Unit, decode
-from headstart_worker.look_ahead import longest_paths
+from headstart_worker.cargo.units import decode
 from headstart_worker.progress import Progress
-from headstart_worker.testing import BuildReport, FakeHost, build
+from suite import CUTS, SERVICE
 
 RESULTS: Final = Path(__file__).parent / "results"
 JOBS: Final = 2
 PLAIN, AHEAD, REVERSED = "worker", "worker+look-ahead", "worker+reversed"
 
 
-@final
-class Way:
-    """A worker that is told one order, and a host with so many requests in flight for each job. A `hosts.BenchHost`."""
-
-    mode: Mode = "worker"
-    same_bytes_as = "one run"
-
-    def __init__(self, setting: Setting, kind: str, in_flight: int) -> None:
-        self.name = f"{kind}, {in_flight} in flight"
-        self.phases: Phases = {}
-        self.traced: timeline.Build | None = None
-        self._setting = setting
-        self._kind = kind
-        self._in_flight = in_flight * setting.jobs
-        self._tree = OutTree(setting, "look-ahead", self.mode)  # one place for all, since they take turns
-        self._trace = setting.scratch / "trace.json"
-        self._hint = setting.scratch / f"{kind}.json"
-
-    def prepare(self) -> None:
-        """Builds once, in the usual order, and keeps from it what this way is to be told; all ways are told of the same build."""
-        usual = self._setting.scratch / f"{AHEAD}.json"
-        self.clean()
-        if not usual.exists():
-            self._run(())
-            shutil.copyfile(self._trace, usual)
-        paths = longest_paths(timeline.read_build([usual.read_text("utf-8")]))
-        if not paths:
-            raise SystemExit("the trace tells of nothing that needed anything; measure a graph with edges")
-        (self._setting.scratch / f"{REVERSED}.json").write_text(reversed_trace(paths), encoding="utf-8")
-
-    def clean(self) -> None:
-        """See `hosts.BenchHost`."""
-        self._tree.clean()
-
-    def edited(self, unit: Unit) -> AbstractContextManager[None]:
-        """See `hosts.BenchHost`; not measured here: few jobs wait for each other after an edit."""
-        return self._tree.edited(unit, self.build)
-
-    def build(self) -> Taken:
-        """See `hosts.BenchHost`."""
-        return self._run(() if self._kind == PLAIN else (f"--look-ahead={self._hint}",))
-
-    def _run(self, options: tuple[str, ...]) -> Taken:
-        stale = self._tree.stale()
-        with Watch() as watch:
-            report = trio.run(self._build, options)
-        self._tree.is_built(report, self.name, stale)
-        self.traced = timeline.read_build([self._trace.read_text("utf-8")])
-        self.phases = hosts.phases(self.traced, self._setting.units, self.mode)
-        return hosts.taken(
-            self,
-            report.seconds,
-            watch.seen,
-            actions=report.requests,
-            compilers=len(self.traced.compiles),
-            joins=self.traced.joins,
-        )
-
-    async def _build(self, more: tuple[str, ...]) -> BuildReport:
-        setting = self._setting
-        options = (f"--jobs={setting.jobs}", f"--trace={self._trace}", *more)
-        async with FakeHost(options=options, cwd=setting.workspace, env=hosts.environment()) as host:
-            report = await build(
-                setting.units,
-                workspace=setting.workspace,
-                outroot=self._tree.root,
-                mode=self.mode,
-                jobs=self._in_flight,
-                host=host,
-                up_to_date=self._tree.up_to_date(),
-            )
-            if "says nothing about the order" in host.stderr:
-                raise SystemExit(f"{self.name} was not told its order: {host.stderr}")
-        return report
-
-    def outputs(self) -> Mapping[str, Path]:
-        """See `hosts.BenchHost`."""
-        return self._tree.outputs()
-
-    def close(self) -> None:
-        """See `hosts.BenchHost`: there are no processes between builds."""
+def told_of_one_build(setting: Setting) -> dict[str, Path]:
+    """Builds once, in the usual order; by kind of way, the trace that it is told of, where it is told any."""
+    usual = Embedded(setting, "worker", name="told")
+    usual.prepare()
+    usual.clean()
+    usual.build()
+    found = look_ahead.read(str(usual.trace))
+    if found is None:
+        raise SystemExit("measure a graph with edges")
+    turned = setting.scratch / "reversed.json"
+    turned.write_text(reversed_trace(found.paths), encoding="utf-8")
+    return {AHEAD: usual.trace, REVERSED: turned}
 
 
 def reversed_trace(paths: Mapping[str, float]) -> str:
@@ -177,7 +104,7 @@ def _options() -> argparse.Namespace:
         help="a Cargo workspace (examples/search), or, with {profile} in its name, imports",
     )
     parser.add_argument(
-        "--only", default="clap,hyper,serde_json", help="packages, with what they need; empty: all"
+        "--only", default=SERVICE, help="packages, with what they need; service: the suite's; empty: all"
     )
     parser.add_argument("--profile", default="dev,release", help="dev, release or both (dev,release)")
     parser.add_argument("--in-flight", default="4,16", help="requests at once for each job (4,16)")
@@ -193,10 +120,18 @@ def _experiment(options: argparse.Namespace, profile: str, scratch: Path) -> Exp
     scratch.mkdir()
     workspace = _workspace(options.source, profile, scratch)
     units = decode((workspace / "units.json").read_text("utf-8"))
-    units = graphs.cut(units, [name for name in options.only.split(",") if name])
+    only = CUTS[SERVICE] if options.only == SERVICE else tuple(filter(None, options.only.split(",")))
+    units = graphs.cut(units, only)
     setting = Setting(units, workspace, scratch, JOBS)
+    told = told_of_one_build(setting)
     ways = tuple(
-        Way(setting, kind, int(count))
+        Embedded(
+            setting,
+            "worker",
+            name=_name(kind, count),
+            options=(f"--look-ahead={told[kind]}",) if kind in told else (),
+            requests_per_job=int(count),
+        )
         for count in options.in_flight.split(",")
         for kind in (PLAIN, AHEAD, *([] if options.no_control else [REVERSED]))
     )
@@ -221,15 +156,38 @@ def _workspace(source: str, profile: str, scratch: Path) -> Path:
 def sentences(experiment: Experiment) -> list[str]:
     """What may be said: of the order that is told, and of the control, against the usual one."""
     modes = experiment.modes
-    ends = sorted({mode.partition(", ")[2] for mode in modes}, key=lambda end: int(end.split()[0]))
+    ends = sorted({mode.rpartition("*")[2] for mode in modes}, key=int)
     return [
-        f"{experiment.profile}: {verdicts.sentence(comparison)}"
+        f"{experiment.profile}: {told}"
         for end in ends
         for kind in (AHEAD, REVERSED)
-        if f"{kind}, {end}" in modes
-        for comparison in verdicts.compare(experiment, f"{kind}, {end}", f"{PLAIN}, {end}")
-        if comparison.what == "wall time"
+        if _name(kind, end) in modes
+        for told in _told(experiment, _name(kind, end), _name(PLAIN, end))
     ]
+
+
+def _name(kind: str, in_flight: str) -> str:
+    """A way, and how many requests in flight it has for each job; directories are called so."""
+    return f"{kind}*{in_flight}"
+
+
+def _told(experiment: Experiment, ours: str, base: str) -> Iterator[str]:
+    """Wall time, and wall time in units of what no order can beat.
+
+    The second is what an order can change, and the machine's speed, which wavers more than that, is in both of its parts.
+    """
+    (wall,) = (one for one in verdicts.compare(experiment, ours, base) if one.what == "wall time")
+    yield verdicts.sentence(wall)
+    bound = Comparison("", ours, base, _over_bound(experiment, ours), _over_bound(experiment, base))
+    a, b = bound.our_interval, bound.base_interval
+    yield (
+        f"wall time over processor time for each job, {ours} against {base}: {bound.verdict.value} "
+        f"({a.median:.3f}, {a.low:.3f} to {a.high:.3f}, and {b.median:.3f}, {b.low:.3f} to {b.high:.3f})"
+    )
+
+
+def _over_bound(experiment: Experiment, mode: str) -> Interval:
+    return verdicts.interval([one.wall * experiment.jobs / one.cpu for one in experiment.of(mode)])
 
 
 if __name__ == "__main__":

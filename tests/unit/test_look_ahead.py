@@ -125,8 +125,9 @@ def event(name: str, label: object, **more: object) -> dict[str, object]:
     ("content", "why"),
     [
         (None, "there is no such file"),
-        ("directory", "there is no such file"),
-        ("fifo", "there is no such file"),
+        ("directory", "it is no file"),
+        ("huge", "it is larger than 256 MiB"),
+        ("fifo", "it is no file"),
         (b"", "no trace"),
         (b"\xff\xfe", "can't decode"),
         (b'{"a": 1}', "no trace"),
@@ -148,6 +149,9 @@ def test_I13_a_trace_that_is_of_no_use_is_a_warning(
             trace.mkdir()
         case "fifo":
             os.mkfifo(trace)
+        case "huge":
+            trace.touch()
+            os.truncate(trace, (1 << 28) + 1)
     assert read(str(trace)) is None
     said = capsys.readouterr().err
     assert said.startswith(f"process-wrapper: the trace {trace} says nothing about the order of jobs")

@@ -13,13 +13,16 @@ import math
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from attrs import frozen
 
 from headstart_worker import timeline
 from headstart_wrapper.console import say
 from headstart_wrapper.errors import RequestError
+
+_LARGEST: Final = 1 << 28
+"""Bytes of a trace that are worth reading before the first job: some hundred thousand compiles."""
 
 
 @final
@@ -53,8 +56,12 @@ def read(trace: str) -> LookAhead | None:
 
 
 def _paths(trace: Path) -> dict[str, float]:
-    if not trace.is_file():  # nor a fifo, which nobody may ever write to
+    if not trace.exists():
         raise RequestError("there is no such file; this build can write it with --trace")
+    if not trace.is_file():  # nobody may ever write to a fifo
+        raise RequestError("it is no file")
+    if trace.stat().st_size > _LARGEST:
+        raise RequestError(f"it is larger than {_LARGEST >> 20} MiB; give that of one build")
     paths = longest_paths(timeline.read_build([trace.read_text("utf-8")]))
     if not paths:
         raise RequestError(
