@@ -15,7 +15,7 @@ from headstart_worker.bench.cargo_peer import CargoPeer
 from headstart_worker.bench.embedded import Embedded
 from headstart_worker.bench.hosts import BenchHost, Setting
 from headstart_worker.bench.runner import Plan
-from headstart_worker.bench.worker_peer import Peer
+from headstart_worker.bench.worker_peer import Peer, WorkerPeer
 from headstart_worker.cargo.importer import import_cargo
 from headstart_wrapper.errors import RequestError
 from host import small_graph
@@ -109,6 +109,33 @@ def test_without_bazel_its_modes_are_left_out_with_a_sentence(
     with competitors.opened(["none", "bazel:worker"], setting) as (hosts, notes):
         assert [host.name for host in hosts] == ["none"]
     assert notes == ("bazel:worker is left out: there is no bazel on PATH; Debian has it as bazel-bootstrap",)
+
+
+def test_without_bazel_there_may_be_nobody_left(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with (
+        pytest.raises(RequestError, match=r"nobody to measure: bazel:worker is left out: there is no bazel"),
+        competitors.opened(["bazel:worker"], setting),
+    ):
+        pass
+
+
+def test_two_releases_of_one_worker_and_one_called_as_a_mode_have_names_of_their_own(
+    setting: Setting,
+) -> None:
+    peers = [Peer("/old/worker"), Peer("/new/worker")]
+    with competitors.opened(["worker"], setting, peers) as (hosts, _):
+        assert [host.name for host in hosts] == ["worker", "worker #2", "worker #3"]
+
+
+@pytest.mark.parametrize("command", ["no-such-worker", "true"])
+def test_a_peer_that_is_not_there_when_it_should_be_is_told_in_a_sentence(
+    setting: Setting, command: str
+) -> None:
+    host = WorkerPeer(setting, Peer(command, name="peer"))
+    host.prepare()
+    with pytest.raises(RequestError, match=r"the worker .* ended before the build did, or did not end after"):
+        host.build()
 
 
 def test_cargo_cannot_build_what_was_never_a_cargo_workspace(setting: Setting) -> None:

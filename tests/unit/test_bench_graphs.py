@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headstart_worker.bench.graphs import cut, dependents, edits, longest_path
 from headstart_worker.bench.synthetic import Part, Shape, chain, fan, from_name, units_of
 from headstart_worker.cargo.commands import MODES
-from headstart_worker.cargo.units import BINARY, BUILD_SCRIPT, LIBRARY, PROC_MACRO, Units
+from headstart_worker.cargo.units import BINARY, BUILD_SCRIPT, LIBRARY, PROC_MACRO, Unit, Units
 from headstart_wrapper.errors import RequestError
 
 PARTS = (
@@ -54,6 +54,23 @@ def test_named_packages_come_with_what_they_need() -> None:
     assert names(cut(UNITS, ["middle"])) == {"middle", "base", "macro", "hidden"}
     assert names(cut(UNITS, ["other", "macro"])) == {"other", "base", "macro", "hidden"}
     assert names(cut(UNITS, ["helper"])) == {"helper"}
+
+
+def test_a_package_may_be_named_with_its_version_where_there_are_several() -> None:
+    both = evolve(
+        UNITS, units=tuple(evolve(unit, package="base", version=version_of(unit)) for unit in UNITS)
+    )
+    old, new = cut(both, ["base@1.0.0"]), cut(both, ["base@2.0.0"])
+    assert names(old) == {"base"}
+    assert names(new) >= {"other", "top"}
+    assert "base" not in names(cut(both, without=["base@1.0.0"]))
+    with pytest.raises(RequestError, match=r"no package base@3\.0\.0: name one of base$"):
+        cut(both, ["base@3.0.0"])
+
+
+def version_of(unit: Unit) -> str:
+    """The lowest package is an old one."""
+    return "1.0.0" if unit.name == "base" else "2.0.0"
 
 
 def test_named_packages_come_with_their_build_scripts_when_these_are_wanted() -> None:

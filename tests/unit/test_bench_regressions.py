@@ -115,3 +115,13 @@ def test_small_times_are_told_in_small_units() -> None:
     told = text(changes(document(a=[0.0004] * 5, b=[0.02] * 5), document(a=[0.0004] * 5, b=[0.02] * 5)))
     assert "400.00 µs" in told
     assert "20.00 ms" in told
+
+
+def test_times_that_became_nothing_are_an_improvement() -> None:
+    change = only(FAST, [0.0] * 5)
+    assert change.is_improvement
+    assert not change.is_regression
+
+
+def test_a_file_whose_machine_is_unknown_can_be_compared() -> None:
+    assert changes({**document(a=FAST), "machine": None}, document(a=SLOW)).regressions

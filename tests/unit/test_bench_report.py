@@ -60,7 +60,7 @@ def test_the_table_shows_what_was_measured() -> None:
         "  mode       wall        interval       mean ± sd      CPU  CPU/jobs    path  overhead  at once   memory  actions  compilers  joins\n"
         "  ------  -------  --------------  --------------  -------  --------  ------  --------  -------  -------  -------  ---------  -----\n"
         "  none    20.20 s  20.00 to 20.40  20.20 ± 0.16 s  40.40 s   20.20 s       -         -        2  400 MiB       20         10      -\n"
-        "  worker  10.20 s  10.00 to 10.40  10.20 ± 0.16 s  20.40 s    9.00 s  9.50 s    0.70 s        2  400 MiB       20         10      8\n"
+        "  worker  10.20 s  10.00 to 10.40  10.20 ± 0.16 s  20.40 s   10.20 s  9.50 s    0.70 s        2  400 MiB       20         10      8\n"
     )
 
 
@@ -94,16 +94,24 @@ def test_too_few_runs_are_one_finding_however_many_modes_there_are() -> None:
     few = of(none=[1.0], hollow=[2.0], worker=[3.0])
     assert report.findings(few) == ["too few runs to tell modes apart; 5 of each are needed (--rounds=5)"]
     (only,) = report.method(result_of(few))
-    assert "at least 0 % of cases" in only
-    assert "too few to claim a difference" in only
+    assert only == "Fewer than 5 runs of a mode are too few to claim a difference."
+
+
+def test_few_runs_do_not_make_the_sure_intervals_of_others_look_unsure() -> None:
+    sure, few, lucky, _ = report.method(result_of(FIVE, of(none=[1.0], worker=[2.0])))
+    assert "at least 93.75 %" in sure
+    # What is never claimed is no comparison that chance could win.
+    assert lucky == report.method(result_of(FIVE))[1]
+    assert few.startswith("Fewer than 5 runs of a mode are too few")
 
 
 def test_the_method_says_how_much_is_chance() -> None:
-    sure, lucky = report.method(result_of(FIVE))
+    sure, lucky, limits = report.method(result_of(FIVE))
     assert "93.75 %" in sure
     # Two comparisons, each 2 of the C(10, 5) = 252 orders.
     assert "2 comparisons" in lucky
     assert "0.02" in lucky
+    assert "its own processor time is not counted" in limits
 
 
 @pytest.mark.parametrize("form", [report.text, report.markdown, page.page])

@@ -13,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart_worker import timeline
-from headstart_worker.bench import hosts, outputs, runner
+from headstart_worker.bench import hosts, machine, outputs, runner
 from headstart_worker.bench.outputs import DifferentBytesError
 from headstart_worker.bench.records import CLEAN, Taken
 from headstart_worker.bench.runner import Plan
 from headstart_worker.bench.sampling import Seen
-from headstart_worker.bench.worker_peer import Peer, plain
+from headstart_worker.bench.worker_peer import Peer, absolute, plain
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Extern, Unit, Units
+from unit.compiles import compile_
 
 
 @given(st.integers(1, 8), st.integers(1, 40))
@@ -182,12 +183,13 @@ def test_bounds_are_the_least_work_and_the_longest_path_of_fastest_compiles(tmp_
             more = self.diary.count("worker builds")
             seconds = {"base": (1.0, 3.0), "middle": (1.0, 2.0), "top": (0.5, 4.0)}
             self.phases = {name: (early + more, whole + more) for name, (early, whole) in seconds.items()}
-            return evolve(super().build(), user=3.0 + more)
+            self.traced = timeline.Build((evolve(compile_(), cpu=3.0 + more),), 0)
+            return super().build()
 
     hosts_ = Slower("worker", tmp_path / "worker", [], mode="worker"), Scripted("peer", tmp_path / "peer", [])
     (clean,) = runner.run(evolve(plan(*hosts_), warm_up=False), Silent())
     assert clean.bounds.keys() == {"worker"}
-    assert clean.bounds["worker"].work == pytest.approx((3.0 + 1.0) / 2)
+    assert clean.bounds["worker"].work == pytest.approx(3.0 / min(2, machine.cores()))
     assert clean.bounds["worker"].critical_path == pytest.approx(1.0 + 1.0 + 4.0)
 
 
@@ -232,3 +234,31 @@ def test_a_peer_gets_a_plain_command_that_talks_as_ours_does() -> None:
 def test_a_peer_is_called_by_its_words_without_their_places() -> None:
     assert Peer("/usr/bin/python3 '/a b/worker.py' --json").name == "python3 worker.py --json"
     assert Peer("x", name="other").name == "other"
+
+
+def test_a_peer_is_found_from_where_the_command_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a worker").touch()
+    monkeypatch.chdir(tmp_path)
+    assert absolute("./worker --fast") == "./worker --fast"  # no such file: a shell says so
+    (tmp_path / "worker").symlink_to("a worker")  # it may go by its name
+    assert absolute("./worker --fast") == f"{tmp_path}/worker --fast"
+    assert absolute("worker --fast") == "worker --fast"  # from PATH
+    assert absolute("$HOME/worker") == "$HOME/worker"
+    assert absolute("'./a worker'") == "'./a worker'"
+
+
+def test_what_cargo_makes_flags_of_reaches_cargo_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "RUSTFLAGS",
+        "CARGO_PROFILE_DEV_OPT_LEVEL",
+        "RUSTC_WRAPPER",
+        "MAKEFLAGS",
+        "HEADSTART_TIMEOUT",
+    ):
+        monkeypatch.setenv(name, "1")
+    assert {"RUSTFLAGS", "CARGO_PROFILE_DEV_OPT_LEVEL"} == (
+        hosts.cargo_environment().keys() - hosts.environment().keys()
+    )
+    assert not {"RUSTC_WRAPPER", "MAKEFLAGS", "HEADSTART_TIMEOUT"} & hosts.cargo_environment().keys()

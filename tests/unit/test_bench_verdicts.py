@@ -40,6 +40,14 @@ def test_an_interval_is_made_of_two_of_the_values_around_the_median(values: list
     assert found.runs == len(values)
 
 
+def test_thousands_of_runs_are_no_trouble() -> None:
+    """As hyperfine makes of a short command."""
+    found = interval(range(4000))
+    assert COVERAGE <= found.coverage < COVERAGE + 0.01
+    assert found.low + found.high == 3999
+    assert 1900 < found.low < 1999
+
+
 @pytest.mark.parametrize(
     ("runs", "trimmed", "coverage"),
     # Tables of the sign test's intervals: 1 - 2 P(Binomial(n, 1/2) <= trimmed).

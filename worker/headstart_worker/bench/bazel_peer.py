@@ -114,7 +114,7 @@ class BazelPeer:
 
     def close(self) -> None:
         """See `hosts.BenchHost`."""
-        if self._server:
+        if (self._place / "base").is_dir():
             self._run(
                 "clean", "--expunge"
             )  # also what nobody else may remove: outputs are read-only, directories too

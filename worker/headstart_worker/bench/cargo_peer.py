@@ -155,12 +155,13 @@ class CargoPeer:
             command,
             cwd=self._copy.source,
             env={
-                **hosts.environment(),
+                **hosts.cargo_environment(),
                 "CARGO_HOME": str(self._copy.home),
                 "CARGO_INCREMENTAL": "0",
                 "CARGO_BUILD_BUILD_DIR": str(self._target.parent),
                 "CARGO_TARGET_DIR": str(self._target.parent),
                 "RUSTC": self._toolchain.rustc,
+                "RUSTC_WRAPPER": "",  # which overrules Cargo's configuration, as the import does
                 "RUSTC_WORKSPACE_WRAPPER": "",  # as in the import: even an empty one is hashed into the workspace's crates
             },
             stdin=subprocess.DEVNULL,
@@ -242,15 +243,28 @@ def _copied(source: Path, cargo: str, units: Units, place: Path) -> _Copy:
     found = _metadata(source, cargo)
     workspace = Path(found["workspace_root"])
     copy = place / "workspace"
-    built = shutil.ignore_patterns(".git", Path(found["target_directory"]).name)
-    shutil.copytree(workspace, copy, symlinks=True, ignore=built)
+    left_out = {workspace / ".git", Path(found["target_directory"])}
+    shutil.copytree(
+        workspace,
+        copy,
+        symlinks=True,
+        ignore=lambda directory, names: {name for name in names if Path(directory, name) in left_out},
+    )
     members = {
-        package["name"]: copy / Path(package["manifest_path"]).parent.relative_to(workspace)
+        package["name"]: copy / _inside(workspace, Path(package["manifest_path"]).parent)
         for package in found["packages"]
     }
     real = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo").resolve()
     _make_home(place / "home", real, {posixpath.basename(unit.directory) for unit in units})
     return _Copy(copy / source.relative_to(workspace), place / "home", members)
+
+
+def _inside(workspace: Path, member: Path) -> Path:
+    if not member.is_relative_to(workspace):
+        raise RequestError(
+            f"{member} belongs to the workspace and lies outside of {workspace}, so Cargo cannot be given a copy; compare without it"
+        )
+    return member.relative_to(workspace)
 
 
 def _metadata(source: Path, cargo: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _bars(title: str, bars: _Bars, left: float, width: float) -> Iterator[str]:
         top = _TOP + _ROW * number + 3
         middle = top + _BAR / 2
         low, high = left + span.low * scale, left + span.high * scale
-        tip = f"{row.mode}: median {span.median:.2f} s, {span.low:.2f} to {span.high:.2f} s, {span.runs} runs"
+        tip = f"{row.mode}: median {span.median:.2f} s, {span.low:.2f} to {span.high:.2f} s, {span.runs} run{'s'[: span.runs > 1]}"
         yield tag(
             "rect",
             tag("title", html.escape(tip)),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
+
+from attrs import evolve
 
 from headstart_worker.bench.bazel_peer import BazelPeer
 from headstart_worker.bench.cargo_peer import CargoPeer
@@ -35,7 +38,7 @@ def opened(
         peers: other workers.
 
     Raises:
-        RequestError: there is no such name.
+        RequestError: there is no such name, or nobody is left.
     """
     setting.scratch.mkdir(parents=True, exist_ok=True)
     hosts: list[BenchHost] = []
@@ -46,7 +49,12 @@ def opened(
                 hosts.append(_host(name, setting))
             except CommandNotFoundError as error:
                 notes.append(f"{name} is left out: {error}")
-        hosts += [WorkerPeer(setting, peer) for peer in peers]
+        for peer in peers:
+            hosts.append(
+                WorkerPeer(setting, evolve(peer, name=_free(peer.name, [host.name for host in hosts])))
+            )
+        if not hosts:
+            raise RequestError(f"there is nobody to measure: {'; '.join(notes) or 'name a mode or a peer'}")
         for host in hosts:
             closing.callback(host.close)
         yield tuple(hosts), tuple(notes)
@@ -58,6 +66,12 @@ def _host(name: str, setting: Setting) -> BenchHost:
     if name.startswith(BAZEL):
         return BazelPeer(setting, _mode(name.removeprefix(BAZEL)))
     return Embedded(setting, _mode(name.removesuffix(SANDBOXED)), sandboxed=name.endswith(SANDBOXED))
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """A name that nobody has: two releases of one worker are called the same."""
+    numbered = (f"{name} #{number}" for number in itertools.count(2))
+    return next(one for one in itertools.chain([name], numbered) if one not in taken)
 
 
 def _mode(name: str) -> Mode:

@@ -1,7 +1,7 @@
 """The embedded host: `testing.build` through a worker of its own for each build, with sandboxes or without.
 
-The worker's start and end are in the processor time, not in the wall time: a build tool keeps its workers. What the host does itself, in
-this process, is in the wall time and not in the processor time.
+The worker's start is in the wall time and in the processor time, its end in the latter alone; a build tool that keeps its workers pays
+neither. What the host does itself, in this process, is in the wall time and not in the processor time.
 """
 
 from __future__ import annotations
@@ -29,17 +29,38 @@ SANDBOXED: Final = "+sandbox"
 
 @final
 class Embedded:
-    """See `hosts.BenchHost`."""
+    """See `hosts.BenchHost`. `trace` is where the last build's trace lies."""
 
-    def __init__(self, setting: Setting, mode: Mode, *, sandboxed: bool = False) -> None:
-        self.name = mode + (SANDBOXED if sandboxed else "")
+    def __init__(
+        self,
+        setting: Setting,
+        mode: Mode,
+        *,
+        sandboxed: bool = False,
+        name: str = "",
+        options: tuple[str, ...] = (),
+        requests_per_job: int = REQUESTS_PER_JOB,
+    ) -> None:
+        """Makes nothing yet.
+
+        Args:
+            setting: see there.
+            mode: in which way.
+            sandboxed: whether in multiplex sandboxes.
+            name: what it is called; the mode and SANDBOXED when empty.
+            options: more options of the worker.
+            requests_per_job: requests in flight for each job.
+        """
+        self.name = name or mode + (SANDBOXED if sandboxed else "")
         self.mode: Mode = mode
         self.same_bytes_as = hosts.bytes_of(mode)
         self.phases: Phases = {}
         self.traced: timeline.Build | None = None
         self._setting = setting
         self._place = setting.scratch / self.name
-        self._trace = self._place / "trace.json"
+        self.trace = self._place / "trace.json"
+        self._options = (f"--jobs={setting.jobs}", f"--trace={self.trace}", *options)
+        self._in_flight = requests_per_job * setting.jobs
         self._tree = OutTree(setting, self.name, mode)
         self._sandboxes = self._place / "worker" if sandboxed else None
 
@@ -61,7 +82,7 @@ class Embedded:
         with Watch() as watch:
             report = trio.run(self._build, up_to_date)
         self._tree.is_built(report, self.name, stale)
-        self.traced = timeline.read_build([self._trace.read_text("utf-8")])
+        self.traced = timeline.read_build([self.trace.read_text("utf-8")])
         self.phases = hosts.phases(self.traced, self._setting.units, self.mode)
         return hosts.taken(
             self,
@@ -74,18 +95,17 @@ class Embedded:
 
     async def _build(self, up_to_date: Collection[str]) -> BuildReport:
         setting = self._setting
-        in_flight = REQUESTS_PER_JOB * setting.jobs
         directory = self._sandboxes or setting.workspace
-        options = (f"--jobs={setting.jobs}", f"--trace={self._trace}", f"--state-dir={self._place / 'state'}")
+        options = (*self._options, f"--state-dir={self._place / 'state'}")
         async with FakeHost(options=options, cwd=directory, env=hosts.environment()) as host:
             return await build(
                 setting.units,
                 workspace=setting.workspace,
                 outroot=self._tree.root,
                 mode=self.mode,
-                jobs=in_flight,
+                jobs=self._in_flight,
                 host=host,
-                sandboxes=Sandboxes(directory, setting.workspace, slots=in_flight)
+                sandboxes=Sandboxes(directory, setting.workspace, slots=self._in_flight)
                 if self._sandboxes
                 else None,
                 up_to_date=up_to_date,

@@ -26,29 +26,36 @@ def cut(
 
     Args:
         units: all of it.
-        roots: packages that are wanted, with what they need; all when empty.
+        roots: packages that are wanted, with what they need; all when empty. `name@version` is one of several versions.
         without: packages that are not, nor is what needs them.
         build_scripts: whether their compiles are wanted, with what only they need. No mode runs them, so they cost each the same.
 
     Raises:
         RequestError: there is no such package, or nothing is left.
     """
-    known = {unit.package for unit in units}
+    known = {name for unit in units for name in _names(unit)}
     if unknown := sorted({*roots, *without} - known):
-        raise RequestError(f"there is no package {unknown[0]}: name one of {', '.join(sorted(known))}")
+        raise RequestError(
+            f"there is no package {unknown[0]}: name one of {', '.join(sorted({unit.package for unit in units}))}"
+        )
     needed_by = dependents(units)
-    tops = [unit for unit in units if (unit.package in roots if roots else not needed_by[unit.name])]
+    tops = [unit for unit in units if (_names(unit) & {*roots} if roots else not needed_by[unit.name])]
     kept = _below(units, [unit for unit in tops if unit.kind != BUILD_SCRIPT])
     if build_scripts:
         packages = {units[name].package for name in kept}
         scripts = [unit for unit in units if unit.kind == BUILD_SCRIPT]
         kept |= _below(units, [unit for unit in scripts if not roots or unit.package in packages])
     for unit in units:
-        if unit.package in without:
+        if _names(unit) & {*without}:
             kept -= {unit.name, *needed_by[unit.name]}
     if not kept:
         raise RequestError("nothing is left of the graph: ask for more packages, or leave out fewer")
     return evolve(units, units=tuple(unit for unit in units if unit.name in kept))
+
+
+def _names(unit: Unit) -> set[str]:
+    """What a unit's package is called by people, and by Cargo's `--package`."""
+    return {unit.package, f"{unit.package}@{unit.version}"}
 
 
 def _below(units: Units, tops: Iterable[Unit]) -> set[str]:

@@ -136,13 +136,20 @@ _OTHERS: Final = (
 
 
 def environment() -> dict[str, str]:
-    """The environment of every host."""
+    """The environment of every host whose commands have Cargo's flags in them already."""
+    return {
+        name: value
+        for name, value in cargo_environment().items()
+        if not name.startswith(("CARGO_PROFILE_", "CARGO_ENCODED_RUSTFLAGS")) and name != "RUSTFLAGS"
+    }
+
+
+def cargo_environment() -> dict[str, str]:
+    """The environment of Cargo: what it makes flags of is as in the import."""
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in _OTHERS
-        and not name.startswith(("HEADSTART_", "CARGO_PROFILE_", "CARGO_ENCODED_RUSTFLAGS"))
-        and name != "RUSTFLAGS"
+        if name not in _OTHERS and not name.startswith("HEADSTART_")
     }
 
 

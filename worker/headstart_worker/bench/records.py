@@ -65,7 +65,7 @@ class Bounds:
     """What no schedule can beat.
 
     Attributes:
-        work: seconds, the processor time divided by the jobs.
+        work: seconds, the compilers' processor time divided by the jobs, or by the cores where these are fewer.
         critical_path: seconds, the longest chain of units, each as long as its fastest run, early edges where the mode has them.
     """
 

@@ -53,7 +53,7 @@ class Change:
     @property
     def is_improvement(self) -> bool:
         """Faster, likewise."""
-        return self.comparison.verdict is Verdict.LESS and 1 / self.ratio > 1 + self.threshold
+        return self.comparison.verdict is Verdict.LESS and self.comparison.ratio > 1 + self.threshold
 
     @property
     def verdict(self) -> str:
@@ -111,7 +111,7 @@ def changes(old: Any, new: Any, *, threshold: float = THRESHOLD, force: bool = F
 def _differing(old: Any, new: Any) -> str:
     """What makes the machines different, for people; empty when nothing is known to."""
     one, other = (
-        document.get("machine", {}) if isinstance(document, Mapping) else {} for document in (old, new)
+        (document.get("machine") or {}) if isinstance(document, Mapping) else {} for document in (old, new)
     )
     return ", ".join(
         f"{title}: {one[key]} and {other[key]}"

@@ -51,7 +51,7 @@ class Row:
     @property
     def work(self) -> float:
         """Seconds: the processor time, had every job always been at work."""
-        return self.cpu.median / self.jobs if self.bounds is None else self.bounds.work
+        return self.cpu.median / self.jobs
 
     @property
     def overhead(self) -> float | None:
@@ -113,13 +113,17 @@ COLUMNS: Final = (
         "median of the processor time of all processes, killed ones too",
         lambda row: _seconds(row.cpu.median),
     ),
-    Column("CPU/jobs", "no schedule can be faster", lambda row: _seconds(row.work)),
+    Column(
+        "CPU/jobs",
+        "the processor time, had every job always been at work",
+        lambda row: _seconds(row.work),
+    ),
     Column(
         "path",
-        "the longest chain of units, likewise",
+        "the longest chain of units: no schedule can be faster",
         lambda row: _seconds(None if row.bounds is None else row.bounds.critical_path),
     ),
-    Column("overhead", "wall time above the greater one of the two", lambda row: _seconds(row.overhead)),
+    Column("overhead", "wall time above what no schedule can beat", lambda row: _seconds(row.overhead)),
     Column("at once", "the most compilers", lambda row: _number(row.most("peak_compilers"))),
     Column("memory", "the most of all processes together, shared pages counted once", _memory),
     Column("actions", "requests, or actions of the build tool", lambda row: _number(row.most("actions"))),
@@ -182,15 +186,21 @@ def findings(experiment: Experiment) -> list[str]:
 def method(result: Result) -> list[str]:
     """How sure it is: sentences with a full stop."""
     spans = [row.wall for one in result.experiments for row in rows(one)]
-    least = min((span.coverage for span in spans), default=0.0)
-    told = f"Intervals hold the median in at least {100 * least:.4g} % of cases, whatever the distribution"
-    if least < COVERAGE:
-        return [f"{told}: too few to claim a difference ({ENOUGH} runs of each mode are enough)."]
-    made = list(itertools.chain.from_iterable(map(comparisons, result.experiments)))
+    sure = [span.coverage for span in spans if span.coverage >= COVERAGE]
+    few = f"Fewer than {ENOUGH} runs of a mode are too few to claim a difference"
+    if not sure:
+        return [f"{few}."]
+    told = (
+        f"Intervals hold the median in at least {100 * min(sure):.4g} % of cases, whatever the distribution"
+    )
+    compared = itertools.chain.from_iterable(map(comparisons, result.experiments))
+    made = [one for one in compared if one.verdict is not Verdict.TOO_FEW]
     lucky = sum(one.chance for one in made)
     return [
         f"{told}; a difference is claimed only where two do not overlap.",
+        *([f"{few}; they are there for the model."] if len(sure) < len(spans) else []),
         f"{len(made)} comparisons: if nothing differed in truth, chance alone would claim {lucky:.2f} of them.",
+        "Where the harness is the host (every mode but Cargo and Bazel), its own processor time is not counted, and each build has a worker's start.",
     ]
 
 

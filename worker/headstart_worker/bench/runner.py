@@ -5,13 +5,14 @@ It decides about the order and about equality; how somebody builds is the host's
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Protocol, TypeVar, final
 
 from attrs import define, evolve, field, frozen
 
-from headstart_worker.bench import graphs, outputs
+from headstart_worker.bench import graphs, machine, outputs
 from headstart_worker.bench.hosts import BenchHost
 from headstart_worker.bench.outputs import DifferentBytesError
 from headstart_worker.bench.records import CLEAN, Bounds, Experiment, Taken
@@ -145,6 +146,8 @@ class _Results:
         factory=dict[str, dict[str, tuple[float, float]]]
     )
 
+    _work: dict[str, float] = field(factory=dict[str, float])
+
     def add(self, host: BenchHost, one: Taken) -> None:
         """Takes a build that has just ended."""
         digested = outputs.digests(host.outputs())
@@ -156,17 +159,20 @@ class _Results:
                 "find out why before you compare times (headstart verify helps)"
             )
         self.taken.append(evolve(one, outputs=outputs.together(digested)))
+        if host.traced is not None:
+            self._work[host.name] = min(self._work.get(host.name, math.inf), host.traced.cpu)
         fastest = self._phases.setdefault(host.name, {})
         for name, (early, whole) in host.phases.items():
             least_early, least = fastest.get(name, (early, whole))
             fastest[name] = min(least_early, early), min(least, whole)
 
     def bounds(self, plan: Plan) -> dict[str, Bounds]:
-        """For each host whose phases are known: its least work, and the longest path through its fastest compiles."""
+        """For each host whose traces tell: its compilers' least work, and the longest path through its fastest compiles."""
         found = {}
+        processors = min(plan.jobs, machine.cores())
         for host in plan.hosts:
-            fastest = self._phases[host.name]
-            if fastest and host.mode is not None:
-                work = min(one.cpu for one in self.taken if one.mode == host.name) / plan.jobs
-                found[host.name] = Bounds(work, graphs.longest_path(plan.units, fastest, host.mode))
+            work = self._work.get(host.name)
+            if work is not None and host.mode is not None:
+                path = graphs.longest_path(plan.units, self._phases[host.name], host.mode)
+                found[host.name] = Bounds(work / processors, path)
         return found

@@ -176,6 +176,8 @@ def carry_out(turn: Turn, scratch: Path, progress: Progress) -> Done:
             seen=partial(_learn, subject.units, lessons),
         )
         made = runner.run(plan, progress)
+    missing = [place for place in turn.edits if place not in turn.edited]
+    notes += (f"{subject.name} is too small for edits at: {', '.join(missing)}",) if missing else ()
     learns = lessons and turn.jobs == machine.cores()
     return Done(tuple(made), notes, costs.middle(lessons) if learns else None)
 

@@ -59,21 +59,23 @@ class Interval:
 def interval(values: Sequence[float]) -> Interval:
     """The narrowest interval that reaches COVERAGE; the whole range where there are too few values for that."""
     ordered, runs = sorted(values), len(values)
+    every = 2 ** (runs - 1)
+    term = outside = 1
     trimmed = 0
-    while 2 * (trimmed + 1) < runs and _coverage(runs, trimmed + 1) >= COVERAGE:
+    while 2 * (trimmed + 1) < runs:
+        term = term * (runs - trimmed) // (trimmed + 1)  # C(runs, trimmed + 1)
+        if 1 - (outside + term) / every < COVERAGE:
+            break
+        outside += term
         trimmed += 1
     return Interval(
         median=statistics.median(ordered),
         low=ordered[trimmed],
         high=ordered[runs - 1 - trimmed],
-        coverage=_coverage(runs, trimmed),
+        coverage=1 - outside / every,
         runs=runs,
         trimmed=trimmed,
     )
-
-
-def _coverage(runs: int, trimmed: int) -> float:
-    return 1 - sum(math.comb(runs, count) for count in range(trimmed + 1)) / float(2 ** (runs - 1))
 
 
 class Verdict(Enum):

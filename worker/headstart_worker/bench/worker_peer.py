@@ -1,7 +1,7 @@
 """Any other persistent worker: it gets plain commands and need know nothing of ours.
 
 Each unit is one request, as in mode "none": `env NAME=VALUE... rustc ARGUMENTS...`, to be run in the worker's directory. It is asked for as
-many at once as there are jobs, and each holds a token of a jobserver that the compilers find in their environment.
+many at once as there are jobs: each holds a token of a jobserver that the compilers find in their environment. What it does when, it does not tell.
 """
 
 from __future__ import annotations
@@ -11,24 +11,31 @@ import shlex
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, closing
 from pathlib import Path
-from typing import final
+from types import MappingProxyType
+from typing import Final, final
 
 import trio
 from attrs import field, frozen
 
 from headstart_worker import timeline
 from headstart_worker.bench import hosts
-from headstart_worker.bench.hosts import Phases, Setting
+from headstart_worker.bench.hosts import REQUESTS_PER_JOB, Phases, Setting
 from headstart_worker.bench.out_tree import OutTree
 from headstart_worker.bench.records import Taken
 from headstart_worker.bench.sampling import Watch
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Unit
 from headstart_worker.messages import Input, WorkResponse
-from headstart_worker.testing import BuildReport, FakeHost, build
+from headstart_worker.testing import BuildReport, FakeHost, WorkerEndedError, build
 from headstart_wrapper.dialects.rustc import Rustc
 from headstart_wrapper.errors import RequestError
 from headstart_wrapper.jobserver import Jobserver
+
+_GONE: Final = (WorkerEndedError, trio.BrokenResourceError, trio.TooSlowError)
+"""What comes of a worker that is not there when it should be, or is when it should not."""
+
+_SAID: Final = 4000
+"""Letters of a worker's complaints that are worth showing."""
 
 
 @frozen
@@ -50,6 +57,14 @@ class Peer:
         return " ".join(posixpath.basename(word) for word in shlex.split(self.command))
 
 
+def absolute(command: str) -> str:
+    """A shell's words whose first one does not depend on where we are: a worker is started in the workspace."""
+    program = shlex.split(command)[0]
+    if "/" not in program or not command.startswith(program) or not Path(program).is_file():
+        return command
+    return shlex.quote(str(Path(program).absolute())) + command.removeprefix(program)
+
+
 @final
 class WorkerPeer:
     """See `hosts.BenchHost`."""
@@ -57,12 +72,14 @@ class WorkerPeer:
     mode: Mode = "none"
     same_bytes_as = hosts.bytes_of("none")
     traced: timeline.Build | None = None
+    phases: Phases = MappingProxyType({})
 
     def __init__(self, setting: Setting, peer: Peer) -> None:
         self.name = peer.name
-        self.phases: Phases = {}
         self._setting = setting
         self._peer = peer
+        self._command = absolute(peer.command)
+        self._said = ""
         self._tree = OutTree(setting, f"peer {peer.name}", self.mode)
         self._place = setting.scratch / self._tree.root
 
@@ -82,9 +99,15 @@ class WorkerPeer:
         """See `hosts.BenchHost`."""
         stale, up_to_date = self._tree.stale(), self._tree.up_to_date()
         with Watch() as watch:
-            report = trio.run(self._build, up_to_date)
+            try:
+                report = trio.run(self._build, up_to_date)
+            except (*_GONE, BaseExceptionGroup) as error:
+                if isinstance(error, BaseExceptionGroup) and error.split(_GONE)[1] is not None:
+                    raise
+                raise RequestError(
+                    f"the worker {self._peer.command} ended before the build did, or did not end after it; it said:\n{self._said}"
+                ) from error
         self._tree.is_built(report, self.name, stale)
-        self.phases = {name: (unit.seconds, unit.seconds) for name, unit in report.units.items()}
         return hosts.taken(
             self, report.seconds, watch.seen, actions=report.requests, compilers=report.requests
         )
@@ -93,7 +116,7 @@ class WorkerPeer:
         setting = self._setting
         (self._place / "jobserver").unlink(missing_ok=True)
         # The shell drops the words that follow its script, which are those that only our own worker knows.
-        command = ("/bin/sh", "-c", f"exec {self._peer.command} --persistent_worker")
+        command = ("/bin/sh", "-c", f"exec {self._command} --persistent_worker")
         with closing(Jobserver.create(self._place, setting.jobs)) as jobserver:
             async with FakeHost(
                 self._peer.protocol,
@@ -101,15 +124,18 @@ class WorkerPeer:
                 env={**hosts.environment(), **jobserver.environment},
                 command=command,
             ) as host:
-                return await build(
-                    setting.units,
-                    workspace=setting.workspace,
-                    outroot=self._tree.root,
-                    mode=self.mode,
-                    jobs=setting.jobs,
-                    host=_Plain(host, str(setting.workspace), jobserver),
-                    up_to_date=up_to_date,
-                )
+                try:
+                    return await build(
+                        setting.units,
+                        workspace=setting.workspace,
+                        outroot=self._tree.root,
+                        mode=self.mode,
+                        jobs=REQUESTS_PER_JOB * setting.jobs,
+                        host=_Plain(host, str(setting.workspace), jobserver),
+                        up_to_date=up_to_date,
+                    )
+                finally:
+                    self._said = host.stderr[-_SAID:]
 
     def outputs(self) -> Mapping[str, Path]:
         """See `hosts.BenchHost`."""

@@ -80,7 +80,8 @@ def _files(options: argparse.Namespace) -> dict[str, Path]:
     """
     files = {name: path for name in _FORMS if (path := getattr(options, name)) is not None}
     for name, path in files.items():
-        if not os.access(path.parent, os.W_OK) or path.is_dir():
+        target = path if path.exists() else path.parent
+        if path.is_dir() or not os.access(target, os.W_OK):
             raise RequestError(f"--{name}={path} cannot be written: name a file in an existing directory")
     return files
 
@@ -90,7 +91,10 @@ def _bench(order: Order, work: Path | None, files: Mapping[str, Path]) -> int:
 
     def keep(done: Result) -> None:
         for name, path in files.items():
-            path.write_text(_FORMS[name](done), encoding="utf-8")
+            try:
+                path.write_text(_FORMS[name](done), encoding="utf-8")
+            except OSError as error:
+                raise RequestError(f"--{name}={path} cannot be written: {error.strerror}") from error
             kept[name] = path
 
     with _interruptible() as came:

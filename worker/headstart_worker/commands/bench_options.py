@@ -6,6 +6,7 @@ Not what an option does: `bench` and `session` do that.
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -121,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
     )
     both.add_argument(
         "--threshold",
-        type=float,
+        type=_percent,
         default=100 * regressions.THRESHOLD,
         metavar="PERCENT",
         help="what is worth telling (5)",
@@ -160,6 +161,16 @@ def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
     return int(text)
+
+
+def _percent(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 0 up")
+    return number
 
 
 def _numbers(text: str) -> tuple[int, ...]:

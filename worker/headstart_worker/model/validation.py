@@ -183,7 +183,8 @@ def reading(costs: Mapping[Place, Costs], found: Sequence[Point]) -> list[str]:
 
 
 def _goodness(found: Sequence[Point]) -> str:
-    errors = sorted((abs(point.error), point.name) for point in found)
+    foretold = [point for point in found if not point.is_source] or found
+    errors = sorted((abs(point.error), point.name) for point in foretold)
     middle = statistics.median(error for error, _ in errors)
     worst, name = errors[-1]
     beyond = sum(error > GOAL for error, _ in errors)
@@ -193,7 +194,7 @@ def _goodness(found: Sequence[Point]) -> str:
         else f"all are within the goal of {GOAL:.0%}"
     )
     return (
-        f"Model against measurement: {len(found)} points, median error of the wall {middle:.1%}, largest {worst:.1%} "
+        f"Model against measurement: {len(foretold)} points, median error of the wall {middle:.1%}, largest {worst:.1%} "
         f"({name}); {verdict}."
     )
 
