@@ -8,8 +8,8 @@ from typing import Final
 
 from attrs import evolve
 
-from figure_parts import RESULTS, FigureError, sentences, table
-from headstart_worker.bench import report, result
+from figure_parts import RESULTS, FigureError, conditions, results, sentences, table
+from headstart_worker.bench import records, report, result
 from headstart_worker.bench.records import CLEAN, Experiment
 from headstart_worker.bench.result import Result
 from headstart_worker.bench.verdicts import Comparison, compare
@@ -58,7 +58,7 @@ def model_table() -> str:
     model = _read().model
     if not model:
         raise FigureError("results/modes.json has no model; make it with benchmarks/suite.py")
-    head = ("build", "jobs", "mode", "measured", "predicted", "error")
+    head = ("build", "jobs", "mode", "measured", "predicted", "error", "of the CPU time")
     rows = (
         (
             f"{one['workspace']}, {one['profile']}, {one['scenario']}",
@@ -67,16 +67,29 @@ def model_table() -> str:
             f"{one['measured']:.1f} s",
             f"{one['predicted']:.1f} s",
             f"{one['error']:+.1%}" + (" (learned from it)" if one["is_source"] else ""),
+            f"{one['cpu_predicted'] / one['cpu_measured'] - 1:+.1%}",
         )
         for one in model["points"]
     )
     return table(head, rows) + sentences(model["reading"]) + "\n`benchmarks/results/modes.json`.\n"
 
 
+def look_ahead_table() -> str:
+    """What the order of waiting jobs is worth."""
+    data = results("look_ahead")
+    found = [records.read(one) for one in data["experiments"]]
+    return (
+        "\n".join(map(_experiment, found))
+        + sentences(f"- {told}." for told in data["verdicts"])
+        + conditions(data, f"load average {data['load_before']} before")
+    )
+
+
 FIGURES: Final[Mapping[str, Callable[[], str]]] = {
     "modes-table": modes_table,
     "edits-table": edits_table,
     "model-table": model_table,
+    "look-ahead-table": look_ahead_table,
 }
 
 
