@@ -3,8 +3,8 @@
     benchmarks/suite.py [--short]
 
 Two workspaces, both cut from `examples/search` because the whole takes two cores too long: `service` (an HTTP service's crates, many of them
-small) and `matching` (regular expressions: few crates, most of the time in codegen). Edits are of the smallest example. `--short` builds that
-and a synthetic graph instead, in two minutes, and writes nothing but text unless it is told where.
+small) and `matching` (regular expressions: few crates, most of the time in codegen). `--short` builds the smallest
+example and a synthetic graph instead, in two minutes, and writes nothing but text unless it is told where.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from attrs import evolve, frozen
 
 from headstart_worker import timeline
 from headstart_worker.bench import charts, graphs, machine, page, report, result, session, subjects
+from headstart_worker.bench.hosts import WARM_UP
 from headstart_worker.bench.records import CLEAN, Experiment
 from headstart_worker.bench.result import Result
 from headstart_worker.bench.session import Turn
@@ -34,7 +35,6 @@ RESULTS: Final = ROOT / "benchmarks" / "results"
 
 SERVICE: Final = "service"
 MATCHING: Final = "matching"
-HELLO: Final = "hello"
 
 CUTS: Final[Mapping[str, tuple[str, ...]]] = {
     SERVICE: (
@@ -86,16 +86,16 @@ class Part:
 FULL: Final = (
     Part(SERVICE, DEV, 2, _EVERY, rounds=5),
     Part(SERVICE, RELEASE, 2, ("cargo", "two_invocation", "hollow", "worker"), rounds=5),
-    Part(HELLO, DEV, 2, ("cargo", *_MODEL, "worker+sandbox"), rounds=5, edits=("low", "middle", "top")),
+    Part(SERVICE, DEV, 2, ("cargo", "none", "worker"), rounds=5, edits=("top",)),
     Part(MATCHING, DEV, 2, _MODEL, rounds=1),
     Part(SERVICE, DEV, 1, ("none", "worker"), rounds=1),
-    Part(MATCHING, DEV, 1, _MODEL, rounds=1),
+    Part(MATCHING, DEV, 1, ("none", "worker"), rounds=1),
 )
 """Within half an hour with the micro-benchmarks, so nothing is built more often than a sentence of the documents needs."""
 
 SHORT: Final = (
-    Part(HELLO, DEV, 2, _EVERY, rounds=5),
-    Part(HELLO, DEV, 2, ("cargo", *_MODEL), rounds=5, edits=("low",)),
+    Part("hello", DEV, 2, _EVERY, rounds=5),
+    Part("hello", DEV, 2, ("cargo", *_MODEL), rounds=5, edits=("low",)),
     Part("layered:10", subjects.SYNTHETIC, 2, ("none", "two_invocation", "hollow", "worker"), rounds=5),
 )
 
@@ -125,31 +125,20 @@ def _full(place: Path) -> dict[tuple[str, str], Subject]:
         whole = subjects.subjects(
             str(ROOT / "examples" / "search"), place, profiles=(DEV, RELEASE), progress=progress
         )
-        small = _hello(place, progress)
-    found = [
-        *(
-            evolve(one, name=name, units=graphs.cut(one.units, roots))
-            for one in whole
-            for name, roots in CUTS.items()
-        ),
-        *small,
-    ]
-    return {(one.name, one.profile): one for one in found}
+    return {
+        (name, one.profile): evolve(one, name=name, units=graphs.cut(one.units, roots))
+        for one in whole
+        for name, roots in CUTS.items()
+    }
 
 
 def _short(place: Path) -> dict[tuple[str, str], Subject]:
     with Progress("import") as progress:
         found = [
-            *_hello(place, progress),
+            *subjects.subjects(str(ROOT / "examples" / "hello"), place, progress=progress),
             *subjects.subjects("layered:10", place, progress=progress),
         ]
     return {(one.name, one.profile): one for one in found}
-
-
-def _hello(place: Path, progress: Progress) -> list[Subject]:
-    own = place / HELLO
-    own.mkdir()
-    return subjects.subjects(str(ROOT / "examples" / HELLO), own, progress=progress)
 
 
 def measured(
@@ -181,10 +170,11 @@ def _turn(place: Path, number: int) -> Path:
 
 def _draw_timeline(turn: Path, target: Path) -> None:
     """The last builds of a turn without pipelining and with it, one above the other."""
-    panels = [
-        (mode, timeline.read_build([(turn / mode / "trace.json").read_text("utf-8")]))
-        for mode in ("none", "worker")
-    ]
+    panels = []
+    for mode in ("none", "worker"):
+        build = timeline.read_build([(turn / mode / "trace.json").read_text("utf-8")])
+        ours = tuple(one for one in build.compiles if one.label != WARM_UP)
+        panels.append((mode, evolve(build, compiles=ours)))
     (target / "timeline.svg").write_text(timeline.svg(panels), encoding="utf-8")
 
 

@@ -20,6 +20,9 @@ from headstart_worker.cargo.units import LIBRARY, Unit, Units
 REQUESTS_PER_JOB: Final = 4
 """Requests in flight for each job: early answers come while compilers still run, so more than the worker runs compilers."""
 
+WARM_UP: Final = "true"
+"""A command that makes a worker ready: it has started, and run something, before the clock does."""
+
 Phases = Mapping[str, tuple[float, float]]
 """By unit's name, seconds of its compile: until its early output, and of all of it; see `graphs.longest_path`."""
 

@@ -200,7 +200,7 @@ def method(result: Result) -> list[str]:
         f"{told}; a difference is claimed only where two do not overlap.",
         *([f"{few}; they are there for the model."] if len(sure) < len(spans) else []),
         f"{len(made)} comparisons: if nothing differed in truth, chance alone would claim {lucky:.2f} of them.",
-        "Where the harness is the host (every mode but Cargo and Bazel), its own processor time is not counted, and each build has a worker's start.",
+        "Where the harness is the host (every mode but Cargo and Bazel), its own processor time is not counted; a worker's start and end are in the processor time alone.",
     ]
 
 

@@ -125,6 +125,7 @@ class WorkerPeer:
                 command=command,
             ) as host:
                 try:
+                    await host.work((hosts.WARM_UP,))
                     return await build(
                         setting.units,
                         workspace=setting.workspace,
