@@ -55,17 +55,17 @@ class Scale:
 
 
 FULL: Final = Scale(
-    requests=40,
-    load=20,
+    requests=20,
+    load=10,
     loads=worker_requests.LOADS,
-    spawning=100,
+    spawning=50,
     parents=spawning.PARENTS,
-    framing=40,
-    start_up=25,
-    stagings=25,
+    framing=20,
+    start_up=15,
+    stagings=15,
     inputs=1000,
-    cancels=25,
-    tracing=40,
+    cancels=15,
+    tracing=25,
 )
 SHORT: Final = evolve(
     FULL,
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--short", action="store_true", help="in 40 seconds rather than four minutes")
+    parser.add_argument("--short", action="store_true", help="in 40 seconds rather than two minutes")
     parser.add_argument(
         "--peers",
         type=Path,
