@@ -19,7 +19,6 @@ from headstart_worker.bench import hosts
 from headstart_worker.bench.hosts import REQUESTS_PER_JOB, Phases, Setting
 from headstart_worker.bench.out_tree import OutTree
 from headstart_worker.bench.records import Taken
-from headstart_worker.bench.sampling import Watch
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Unit
 from headstart_worker.testing import BuildReport, FakeHost, Sandboxes, build
@@ -80,16 +79,13 @@ class Embedded:
 
     def build(self) -> Taken:
         """See `hosts.BenchHost`."""
-        stale, up_to_date = self._tree.stale(), self._tree.up_to_date()
-        with Watch() as watch:
-            report = trio.run(self._build, up_to_date)
-        self._tree.is_built(report, self.name, stale)
+        report, seen = self._tree.build(self.name, lambda up_to_date: trio.run(self._build, up_to_date))
         self.traced = timeline.read_build([self.trace.read_text("utf-8")], since=self._began)
         self.phases = hosts.phases(self.traced, self._setting.units, self.mode)
         return hosts.taken(
             self,
             report.seconds,
-            watch.seen,
+            seen,
             actions=report.requests,
             compilers=len(self.traced.compiles),
             joins=self.traced.joins if self.mode == "worker" else None,

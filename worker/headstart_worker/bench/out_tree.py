@@ -11,6 +11,7 @@ from typing import final
 
 from headstart_worker.bench import graphs, hosts, outputs
 from headstart_worker.bench.hosts import Setting
+from headstart_worker.bench.sampling import Seen, Watch
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Unit
 from headstart_worker.digests import Digests
@@ -40,25 +41,27 @@ class OutTree:
         self._digests = Digests()
         self._built: dict[str, tuple[object, ...]] = {}
 
-    def stale(self) -> set[str]:
+    def build(self, host: str, run: Callable[[Collection[str]], BuildReport]) -> tuple[BuildReport, Seen]:
+        """Builds what is stale, watched.
+
+        Args:
+            host: who builds.
+            run: builds all units but those of the names that it is given, which are up to date.
+
+        Raises:
+            RequestError: it built something else than it should.
+        """
+        stale = self._stale()
+        with Watch() as watch:
+            report = run({unit.name for unit in self._setting.units} - stale)
+        self._is_built(report, host, stale)
+        return report, watch.seen
+
+    def _stale(self) -> set[str]:
         """The names of the units that a build has to compile: what they are made of is not what it was, or they are not built."""
         return {name for name, key in self._keys().items() if self._built.get(name) != key}
 
-    def up_to_date(self) -> set[str]:
-        """The names of all others."""
-        return {unit.name for unit in self._setting.units} - self.stale()
-
-    def is_built(self, report: BuildReport, host: str, expected: Collection[str]) -> None:
-        """Takes note of a build.
-
-        Args:
-            report: of it.
-            host: who built.
-            expected: the names of the units that were to be built.
-
-        Raises:
-            RequestError: it was not what it should be.
-        """
+    def _is_built(self, report: BuildReport, host: str, expected: Collection[str]) -> None:
         if report.failures:
             first = report.failures[0]
             raise RequestError(
@@ -85,7 +88,7 @@ class OutTree:
             build: builds what is stale; called when something is that the edit does not concern.
         """
         above = {unit.name, *graphs.dependents(self._setting.units)[unit.name]}
-        if self.stale() - above:
+        if self._stale() - above:
             build()
         with hosts.edit(self._setting.workspace / unit.root, unit):
             try:

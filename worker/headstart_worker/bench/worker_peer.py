@@ -22,7 +22,6 @@ from headstart_worker.bench import hosts
 from headstart_worker.bench.hosts import REQUESTS_PER_JOB, Phases, Setting
 from headstart_worker.bench.out_tree import OutTree
 from headstart_worker.bench.records import Taken
-from headstart_worker.bench.sampling import Watch
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Unit
 from headstart_worker.messages import Input, WorkResponse
@@ -97,20 +96,18 @@ class WorkerPeer:
 
     def build(self) -> Taken:
         """See `hosts.BenchHost`."""
-        stale, up_to_date = self._tree.stale(), self._tree.up_to_date()
-        with Watch() as watch:
-            try:
-                report = trio.run(self._build, up_to_date)
-            except (*_GONE, BaseExceptionGroup) as error:
-                if isinstance(error, BaseExceptionGroup) and error.split(_GONE)[1] is not None:
-                    raise
-                raise RequestError(
-                    f"the worker {self._peer.command} ended before the build did, or did not end after it; it said:\n{self._said}"
-                ) from error
-        self._tree.is_built(report, self.name, stale)
-        return hosts.taken(
-            self, report.seconds, watch.seen, actions=report.requests, compilers=report.requests
-        )
+        report, seen = self._tree.build(self.name, self._run)
+        return hosts.taken(self, report.seconds, seen, actions=report.requests, compilers=report.requests)
+
+    def _run(self, up_to_date: Collection[str]) -> BuildReport:
+        try:
+            return trio.run(self._build, up_to_date)
+        except (*_GONE, BaseExceptionGroup) as error:
+            if isinstance(error, BaseExceptionGroup) and error.split(_GONE)[1] is not None:
+                raise
+            raise RequestError(
+                f"the worker {self._peer.command} ended before the build did, or did not end after it; it said:\n{self._said}"
+            ) from error
 
     async def _build(self, up_to_date: Collection[str]) -> BuildReport:
         setting = self._setting
