@@ -25,8 +25,10 @@ _LINES: Final = 800
 """Of the large response's diagnostics, some 64 KiB: more than anybody reads."""
 
 _BATCH: Final = 1 << 20
-"""Bytes of one measurement, so that it takes milliseconds; at most so many messages as follow."""
-_MOST_MESSAGES: Final = 2000
+"""Bytes of one measurement, so that it takes milliseconds."""
+
+MOST_MESSAGES: Final = 2000
+"""Of one measurement: of small ones so many are timed together."""
 
 _REQUESTS: Final[Mapping[str, WorkRequest]] = {
     "small": WorkRequest(1, ("--", "/bin/true")),
@@ -68,7 +70,7 @@ def framing(*, rounds: int) -> Section:
 
 
 def _messages(size: int) -> int:
-    return min(_MOST_MESSAGES, -(-_BATCH // size))
+    return min(MOST_MESSAGES, -(-_BATCH // size))
 
 
 def _read(protocol: str, frame: bytes) -> Run:

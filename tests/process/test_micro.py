@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import trio
 
 import figure_parts
+import framing_speed
 import micro
 import micro_figures
 import worker_requests
@@ -99,6 +102,19 @@ def names(section: dict[str, Any]) -> list[str]:
     return [one["command"] for one in section["results"]]
 
 
+ROUNDED = 2e-7
+"""Seconds by which the difference of two times in the file can be wrong."""
+
+
+def is_over(one: dict[str, Any], base: dict[str, Any]) -> bool:
+    """True when it tells what it took over another, turn by turn. Whether that is much, is the machine's to say."""
+    more = [time - least for time, least in zip(one["times"], base["times"], strict=True)]
+    over = one["over"]
+    return bool(
+        over["median"] == pytest.approx(statistics.median(more), abs=ROUNDED) and over["q1"] <= over["q3"]
+    )
+
+
 def test_a_request_is_compared_with_a_bare_spawn_and_measured_under_load(
     run: Callable[..., dict[str, Any]],
 ) -> None:
@@ -106,7 +122,7 @@ def test_a_request_is_compared_with_a_bare_spawn_and_measured_under_load(
     bare, *others = result["requests"]["results"]
     assert bare["command"] == worker_requests.BARE
     assert names(result["requests"])[2:] == ["worker, proto", "worker, json"]
-    assert all(one["over"]["median"] > 0 for one in others[1:])
+    assert all(is_over(one, bare) for one in others)
     for one in (bare, *others):
         assert len(one["times"]) == TINY.requests * worker_requests.ONE_AT_A_TIME
     assert [(one["command"], one["in_flight"]) for one in result["load"]["results"]] == [
@@ -114,9 +130,10 @@ def test_a_request_is_compared_with_a_bare_spawn_and_measured_under_load(
     ]
     assert names(result["throughput"]) == names(result["load"])
     for latency, each in zip(result["load"]["results"], result["throughput"]["results"], strict=True):
-        # Little's law, which cannot hold unless both were taken of the same requests.
-        law = latency["mean"] / each["mean"] / latency["in_flight"]
-        assert 0.5 < law < 2
+        if (
+            latency["in_flight"] == 1
+        ):  # then each begins after the one before, and both are told of the same requests
+            assert latency["mean"] <= each["mean"]
     assert result["memory"]["worker"]["rss"] > result["memory"]["helper"]["pss"] > 0
 
 
@@ -149,17 +166,17 @@ def test_spawning_tells_times_and_memory_for_each_size_and_way(run: Callable[...
 
 
 def test_the_wire_is_measured_by_message(run: Callable[..., dict[str, Any]]) -> None:
+    began = time.perf_counter()
     found = {one["command"]: one for one in run("framing")["framing"]["results"]}
+    taken = time.perf_counter() - began
     assert len(found) == 8
     for what in ("read a request", "write a response"):
         for protocol in ("proto", "json"):
             small, large = (found[f"{what}, {protocol}, {size}"] for size in ("small", "large"))
             assert small["message_bytes"] < 100
             assert large["message_bytes"] > 50_000
-            assert small["min"] < 0.001  # of one message; a round has two thousand
-    for protocol in ("proto", "json"):
-        times = [found[f"read a request, {protocol}, {size}"]["min"] for size in ("small", "large")]
-        assert times[0] < times[1]
+            # It is told of one message, though so many were timed together.
+            assert 0 < sum(small["times"]) * framing_speed.MOST_MESSAGES < taken
 
 
 def test_start_up_is_measured_of_the_wrapper_and_of_workers(run: Callable[..., dict[str, Any]]) -> None:
@@ -167,8 +184,7 @@ def test_start_up_is_measured_of_the_wrapper_and_of_workers(run: Callable[..., d
     assert {"true", "process-wrapper -- true", "worker, json, first answer"} <= {*names(section)}
     true, *others = section["results"]
     assert true["command"] == "true"
-    assert all(one["min"] > true["min"] for one in others)
-    assert all("over" in one for one in others)
+    assert all(is_over(one, true) for one in others)
 
 
 def test_staging_is_measured_with_an_empty_root_and_a_full_one(

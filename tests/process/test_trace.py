@@ -86,16 +86,19 @@ async def test_a_build_with_everything_in_it(worker: Worker, trace: Path, fifo: 
 
 
 async def test_what_was_used_at_the_early_output_is_told_to_the_millisecond(
-    worker: Worker, trace: Path, workspace: Path
+    worker: Worker, trace: Path, workspace: Path, fifo: MakeFifo
 ) -> None:
+    go = fifo("go")
     burn = "import time\nwhile time.process_time() < {}: pass\n"
     early = "print('e', file=open('t', 'w'), flush=True)\nimport os; os.rename('t', 'e')\n"
-    (workspace / "compiler.py").write_text(burn.format(0.2) + early + burn.format(0.3))
+    wait = f"open({str(go)!r}).readline()\n"
+    (workspace / "compiler.py").write_text(burn.format(0.2) + early + wait + burn.format(0.3))
     command = ("--", "/usr/bin/env", "python3", "-IS", "compiler.py")
     async with worker("proto", f"--trace={trace}") as host:
         for phase in ("early", "full"):
             answer = await host.work((f"--phase={phase}", "--early-output=e", *command))
             assert answer.exit_code == 0, answer.output
+            go.go()
         await host.finish()
     (early_span,), (codegen,) = named(events(trace), "early"), named(events(trace), "codegen")
     assert 0.2 <= early_span["args"]["cpu"] <= codegen["args"]["cpu"] - 0.05
