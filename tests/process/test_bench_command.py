@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trio
 
 from headstart_worker.bench import result as results
 from headstart_worker.bench import synthetic
-from process.support import PATIENCE, Fifo, entries, gone
+from process.support import entries
 
 HEADSTART = str(Path(sys.executable).with_name("headstart"))
 GRAPH = {
@@ -98,48 +95,6 @@ def test_an_import_is_copied_and_left_as_it_was(tmp_path: Path, monkeypatch: pyt
     assert "1 units" in told.stdout
     assert sorted(source.rglob("*")) == before
     assert entries(temporary) == []
-
-
-def endless(source: Path, started: Fifo) -> Path:
-    """An import whose compiler never ends."""
-    units = synthetic.write(synthetic.chain(1), source)
-    script = f"#!/bin/sh\necho $$ > {started}\nexec sleep 3600\n"
-    Path(units.rustc).write_text(script, encoding="utf-8")
-    return source
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-async def test_a_signal_ends_the_build_and_leaves_nothing(
-    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    with Fifo(tmp_path / "started") as started:
-        source = endless(tmp_path / "imported", started)
-        command = [HEADSTART, "bench", str(source), "--modes=none"]
-        async with trio.open_nursery() as nursery:
-            process = await nursery.start(_run, command)
-            compiler = await started.pid()
-            process.send_signal(number)
-            with trio.fail_after(PATIENCE):
-                await process.wait()
-            assert process.returncode == 128 + number
-            assert (await process.stderr.receive_some()).decode().splitlines()[-1] == "headstart: broken off"
-            await gone(compiler)
-            nursery.cancel_scope.cancel()
-    assert entries(temporary) == []
-
-
-async def _run(command: list[str], task_status: trio.TaskStatus[Any]) -> None:
-    await trio.run_process(
-        command,
-        capture_stdout=False,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-        task_status=task_status,
-    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import pytest
 from headstart_worker.cargo.commands import Mode, Phase, outputs, request_inputs, request_lines
 from headstart_worker.cargo.importer import import_cargo, main
 from headstart_worker.cargo.units import BINARY, BUILD_SCRIPT, LIBRARY, PROC_MACRO, Units, decode
+from headstart_wrapper import spawner
+from headstart_wrapper.errors import CommandNotFoundError, RequestError
 from real.audited import assert_audited
 
 pytestmark = [
@@ -111,7 +113,7 @@ def test_the_compiler_is_no_proxy(hello: tuple[Path, Units]) -> None:
 def test_nothing_of_the_machine_is_in_the_workspace(hello: tuple[Path, Units]) -> None:
     out, units = hello
     for path, text in texts(out):
-        for word in (str(EXAMPLES), "headstart-cargo-", "MAKEFLAGS", "LD_LIBRARY_PATH"):
+        for word in (str(EXAMPLES), "headstart-cargo-", "MAKEFLAGS", "LD_LIBRARY_PATH", spawner.TAG):
             assert word not in text.replace(units.rustc, ""), path
 
 
@@ -140,35 +142,31 @@ def test_release_has_other_flags(tmp_path: Path) -> None:
     assert all("opt-level=3" in unit.args for unit in units if unit.kind in {LIBRARY, BINARY})
 
 
-def test_a_directory_of_somebody_else_is_left_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
-    assert main([str(EXAMPLES / "hello"), "--out", str(tmp_path)]) == 125
-    assert "name another directory with --out" in capsys.readouterr().err
+    with pytest.raises(RequestError, match="name another directory with --out"):
+        main([str(EXAMPLES / "hello"), "--out", str(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
-def test_without_a_manifest_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 125
-    assert "there is no Cargo.toml in" in capsys.readouterr().err
+def test_without_a_manifest_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"there is no Cargo\.toml in"):
+        main([str(tmp_path), "--out", str(tmp_path / "out")])
 
 
-def test_without_cargo_it_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_cargo_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("RUSTC", raising=False)
-    assert main([str(EXAMPLES / "hello"), "--out", str(tmp_path / "out")]) == 127
-    assert "install Rust" in capsys.readouterr().err
+    with pytest.raises(CommandNotFoundError, match="install Rust"):
+        main([str(EXAMPLES / "hello"), "--out", str(tmp_path / "out")])
 
 
-def test_a_failed_build_shows_the_compilers_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_build_shows_the_compilers_error(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "lib.rs").write_text("pub fn f() -> u8 { true }\n")
     (tmp_path / "Cargo.toml").write_text('[package]\nname = "broken"\nversion = "0.1.0"\nedition = "2021"\n')
-    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 125
-    assert "mismatched types" in capsys.readouterr().err.rpartition("it said:")[2]
+    with pytest.raises(RequestError, match=r"(?s)it said:.*mismatched types"):
+        main([str(tmp_path), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 

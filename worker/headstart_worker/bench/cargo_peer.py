@@ -15,6 +15,7 @@ import posixpath
 import shlex
 import shutil
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -31,6 +32,7 @@ from headstart_worker.bench.records import Taken
 from headstart_worker.bench.sampling import Watch
 from headstart_worker.cargo.capture import find_toolchain
 from headstart_worker.cargo.commands import Mode
+from headstart_worker.cargo.running import running
 from headstart_worker.cargo.units import BINARY, LIBRARY, PROC_MACRO, Unit, Units
 from headstart_wrapper.errors import RequestError
 
@@ -151,29 +153,26 @@ class CargoPeer:
         command = [self._toolchain.cargo, "build", "--offline", f"-j{setting.jobs}", "--message-format=json"]
         command += ["--release"] if setting.release else []
         command += _selection(setting.units, self._copy.members)
-        done = subprocess.run(
-            command,
-            cwd=self._copy.source,
-            env={
-                **hosts.cargo_environment(),
-                "CARGO_HOME": str(self._copy.home),
-                "CARGO_INCREMENTAL": "0",
-                "CARGO_BUILD_BUILD_DIR": str(self._target.parent),
-                "CARGO_TARGET_DIR": str(self._target.parent),
-                "RUSTC": self._toolchain.rustc,
-                "RUSTC_WRAPPER": "",  # which overrules Cargo's configuration, as the import does
-                "RUSTC_WORKSPACE_WRAPPER": "",  # as in the import: even an empty one is hashed into the workspace's crates
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RequestError(
-                f"{shlex.join(command)} failed, so nothing can be compared; it said:\n{done.stderr[-4000:]}"
-            )
-        return done.stdout
+        env = {
+            **hosts.cargo_environment(),
+            "CARGO_HOME": str(self._copy.home),
+            "CARGO_INCREMENTAL": "0",
+            "CARGO_BUILD_BUILD_DIR": str(self._target.parent),
+            "CARGO_TARGET_DIR": str(self._target.parent),
+            "RUSTC": self._toolchain.rustc,
+            "RUSTC_WRAPPER": "",  # which overrules Cargo's configuration, as the import does
+            "RUSTC_WORKSPACE_WRAPPER": "",  # as in the import: even an empty one is hashed into the workspace's crates
+        }
+        with tempfile.TemporaryFile() as messages:
+            with running(command, cwd=self._copy.source, env=env, stdout=messages) as cargo:
+                _, said = cargo.communicate()
+            if cargo.returncode:
+                shown = said.decode(errors="replace")[-4000:]
+                raise RequestError(
+                    f"{shlex.join(command)} failed, so nothing can be compared; it said:\n{shown}"
+                )
+            messages.seek(0)
+            return messages.read().decode()
 
 
 def _selection(units: Units, members: Collection[str]) -> list[str]:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from headstart_worker.cargo.running import running
+from headstart_wrapper import spawner
 from headstart_wrapper.errors import CommandNotFoundError, RequestError
 
 # As much of a failed build as fits a screen; the compiler's error is at its end.
@@ -141,12 +143,7 @@ def _run(
     command: list[str], source: Path, env: dict[str, str], messages: Path, progress: Callable[[str], None]
 ) -> None:
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    with (
-        messages.open("wb") as stdout,
-        subprocess.Popen(
-            command, cwd=source, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE
-        ) as cargo,
-    ):
+    with messages.open("wb") as stdout, running(command, cwd=source, env=env, stdout=stdout) as cargo:
         assert cargo.stderr is not None  # noqa: S101  we asked for a pipe
         for line in cargo.stderr:
             text = line.decode(errors="replace").rstrip()
@@ -173,7 +170,7 @@ def _read(messages: Path, records: Path, base: Mapping[str, str]) -> Build:
         env = {
             name: value
             for name, value in record["env"].items()
-            if base.get(name) != value or name.startswith("CARGO_PKG_")
+            if (base.get(name) != value or name.startswith("CARGO_PKG_")) and name != spawner.TAG
         }
         compiles.append(Compile(tuple(record["argv"]), record["cwd"], env))
     return Build(tuple(compiles), frozenset(local), frozenset(build_scripts))

@@ -7,7 +7,6 @@ native libraries) is part of the workspace as it was.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ from pathlib import Path
 from headstart_worker.cargo import capture, starlark, watching, workspace
 from headstart_worker.cargo.assemble import Copies, make_units
 from headstart_worker.cargo.units import Units, encode
+from headstart_worker.interrupts import interruptible
 from headstart_worker.progress import Progress
-from headstart_wrapper.errors import HeadstartError, RequestError
+from headstart_wrapper.errors import RequestError
 
 TARGET_KINDS = {"lib": "--lib", "bin": "--bins", "example": "--examples"}
 
@@ -92,7 +92,10 @@ def main(argv: Sequence[str]) -> int:
     """The companion command.
 
     Returns:
-        0, or the exit code of what went wrong.
+        0.
+
+    Raises:
+        HeadstartError: nothing was imported.
     """
     parser = argparse.ArgumentParser(
         prog="headstart import-cargo",
@@ -117,17 +120,13 @@ def main(argv: Sequence[str]) -> int:
     )
     options = parser.parse_args(argv)
     out = options.out or Path(f"{options.source.resolve().name}-headstart")
-    try:
-        with Progress("import-cargo") as progress:
-            import_cargo(
-                options.source,
-                out,
-                release=options.release,
-                target_kinds=options.target_kinds,
-                headstart=options.headstart,
-                progress=progress,
-            )
-    except HeadstartError as error:
-        sys.stderr.write(f"headstart: {error}\n")
-        return error.exit_code
+    with interruptible(), Progress("import-cargo") as progress:
+        import_cargo(
+            options.source,
+            out,
+            release=options.release,
+            target_kinds=options.target_kinds,
+            headstart=options.headstart,
+            progress=progress,
+        )
     return 0

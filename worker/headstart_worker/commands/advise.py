@@ -23,6 +23,7 @@ from headstart_worker.bench import graphs
 from headstart_worker.bench.subjects import RELEASE, Subject, subjects
 from headstart_worker.cargo import commands
 from headstart_worker.demo.hosts import EmbeddedHost, Measured
+from headstart_worker.interrupts import interruptible
 from headstart_worker.model.advice import Advice, Edit, advise
 from headstart_worker.model.costs import Costs, of_build
 from headstart_worker.model.plans import Machine, Remote
@@ -59,10 +60,11 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code.
 
     Raises:
-        HeadstartError: there is nothing to build, or it cannot be built.
+        HeadstartError: there is nothing to build, it cannot be built, or a signal broke it off.
     """
     options = _parser().parse_args(arguments)
     with (
+        interruptible(),
         tempfile.TemporaryDirectory(prefix="headstart-advise-") as directory,
         Progress("advise") as progress,
     ):

@@ -9,13 +9,11 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from headstart_worker.bench import page, regressions, report, result, session
@@ -23,7 +21,8 @@ from headstart_worker.bench.result import Result
 from headstart_worker.bench.session import Order
 from headstart_worker.bench.worker_peer import Peer
 from headstart_worker.commands import bench_options
-from headstart_wrapper.errors import HeadstartError, RequestError
+from headstart_worker.interrupts import BrokenOffError, interruptible
+from headstart_wrapper.errors import RequestError
 
 _FORMS: Final[dict[str, Callable[[Result], str]]] = {
     "output": result.as_json,
@@ -32,8 +31,6 @@ _FORMS: Final[dict[str, Callable[[Result], str]]] = {
     "csv": result.as_csv,
 }
 """What can be written, by the option that names the file."""
-
-_ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -97,29 +94,13 @@ def _bench(order: Order, work: Path | None, files: Mapping[str, Path]) -> int:
                 raise RequestError(f"--{name}={path} cannot be written: {error.strerror}") from error
             kept[name] = path
 
-    with _interruptible() as came:
-        try:
-            with _place(work) as place:
-                done = session.measure(order, place, keep)
-        except (KeyboardInterrupt, BaseExceptionGroup) as error:
-            found = _first(error)
-            if not isinstance(found, KeyboardInterrupt):
-                raise found from (None if found is error else error)
-            where = f"; what was finished before is in {', '.join(map(str, kept.values()))}" if kept else ""
-            sys.stderr.write(f"headstart: broken off{where}\n")
-            return 128 + (came[0] if came else signal.SIGINT)
+    try:
+        with interruptible(), _place(work) as place:
+            done = session.measure(order, place, keep)
+    except BrokenOffError as error:
+        raise BrokenOffError(error.number, ", ".join(map(str, kept.values()))) from error
     sys.stdout.write(report.text(done))
     return 0
-
-
-def _first(error: BaseException) -> BaseException:
-    """What went wrong, out of the groups that trio makes: an interrupt before all else, then an error of ours."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    for kind in (KeyboardInterrupt, HeadstartError):
-        if (group := error.subgroup(kind)) is not None:
-            return _first(group.exceptions[0])
-    return error
 
 
 @contextmanager
@@ -132,27 +113,6 @@ def _place(work: Path | None) -> Iterator[Path]:
         raise RequestError(f"--work={work} is there and not empty; name a new directory")
     work.mkdir(parents=True, exist_ok=True)
     yield work.resolve()
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """Signals that end us come as ^C does, so that workers end and directories go; tells which ones came."""
-    came: list[int] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-        signal.raise_signal(signal.SIGINT)
-
-    # A shell without job control starts what is in its background with ^C ignored, and then no signal could become one.
-    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
-    for number in _ENDS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves the hangup
-            before[number] = signal.signal(number, interrupt)
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _compare(old: Path, new: Path, *, threshold: float, force: bool) -> int:

@@ -16,6 +16,7 @@ from headstart_worker.cargo.importer import import_cargo
 from headstart_worker.cargo.units import Unit, Units
 from headstart_worker.demo.hosts import REQUESTS_PER_CORE, BazelHost, EmbeddedHost, Host, Measured
 from headstart_worker.demo.report import faults, table
+from headstart_worker.interrupts import interruptible
 from headstart_worker.progress import Progress
 from headstart_wrapper.errors import RequestError
 
@@ -23,8 +24,17 @@ _MODES: tuple[Mode, ...] = ("none", "worker")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; returns its exit code: 0 when everything held that must hold."""
+    """Runs the command; returns its exit code: 0 when everything held that must hold.
+
+    Raises:
+        HeadstartError: it cannot be done, or a signal broke it off.
+    """
     options = _parser().parse_args(arguments)
+    with interruptible():
+        return _demo(options)
+
+
+def _demo(options: argparse.Namespace) -> int:
     work = options.work.resolve()
     workspace = work / "workspace"
     say(f"importing {options.source} (one Cargo build, every compile recorded)")

@@ -136,6 +136,7 @@ class EmbeddedHost:
         self._units = units
         self._workspace = workspace
         self._trace = scratch / "embedded.json"
+        self._state = scratch / "state"
         self._jobs = jobs
         self._progress = progress
         self._digests = Digests()
@@ -157,7 +158,7 @@ class EmbeddedHost:
         }
 
         async def run() -> BuildReport:
-            options = (f"--jobs={self._jobs}", f"--trace={self._trace}")
+            options = (f"--jobs={self._jobs}", f"--trace={self._trace}", f"--state-dir={self._state}")
             async with FakeHost(options=options, cwd=self._workspace) as host:
                 return await build(
                     self._units,
