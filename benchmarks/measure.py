@@ -26,6 +26,8 @@ class Sample:
         times: seconds, in the order in which they were taken.
         user, system: mean processor seconds of one run; None where they cannot be told apart from others'.
         peak_memory: bytes, the largest as the kernel reports it; None where nobody asked.
+        rounds: the number of turns in which the times were taken, equally many in each; None: each had its own. What was taken in one
+            turn shares the machine's mood, so chance is judged by turns (`bench.regressions`).
     """
 
     command: str
@@ -33,6 +35,7 @@ class Sample:
     user: float | None = None
     system: float | None = None
     peak_memory: int | None = None
+    rounds: int | None = None
 
     @property
     def median(self) -> float:
@@ -41,8 +44,10 @@ class Sample:
 
     def export(self) -> dict[str, Any]:
         """The schema of `hyperfine --export-json`, as far as it was measured."""
+        rounds = {} if self.rounds in {None, len(self.times)} else {"rounds": self.rounds}
         return {
             "command": self.command,
+            **rounds,
             "mean": statistics.fmean(self.times),
             "stddev": statistics.stdev(self.times) if len(self.times) > 1 else None,
             "median": self.median,
@@ -95,6 +100,7 @@ def _sample(command: str, runs: Sequence[Run]) -> Sample:
         statistics.fmean(users) if users else None,
         statistics.fmean(systems) if systems else None,
         max(peaks, default=None),
+        len(runs),
     )
 
 

@@ -70,9 +70,8 @@ def under_load(
     latencies, each = [], []
     for name, taken in bursts.items():
         load, _ = things[name]
-        latencies.append(
-            entry(Sample(name, tuple(time for burst in taken for time in burst.latencies)), in_flight=load)
-        )
+        times = tuple(time for burst in taken for time in burst.latencies)
+        latencies.append(entry(Sample(name, times, rounds=len(taken)), in_flight=load))
         each.append(entry(Sample(name, tuple(burst.each for burst in taken)), in_flight=load))
     return (
         Section(f"{TRUE}, latency under load", tuple(latencies)),

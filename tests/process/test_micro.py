@@ -125,11 +125,13 @@ def test_a_request_is_compared_with_a_bare_spawn_and_measured_under_load(
     assert all(is_over(one, bare) for one in others)
     for one in (bare, *others):
         assert len(one["times"]) == TINY.requests * worker_requests.ONE_AT_A_TIME
+        assert one["rounds"] == TINY.requests
     assert [(one["command"], one["in_flight"]) for one in result["load"]["results"]] == [
         (f"worker, {protocol}, {load} in flight", load) for protocol in ("proto", "json") for load in (1, 4)
     ]
     assert names(result["throughput"]) == names(result["load"])
     for latency, each in zip(result["load"]["results"], result["throughput"]["results"], strict=True):
+        assert (latency["rounds"], len(each["times"])) == (TINY.load, TINY.load)
         if (
             latency["in_flight"] == 1
         ):  # then each begins after the one before, and both are told of the same requests

@@ -31,6 +31,25 @@ def test_a_figure_is_named_by_where_it_stands() -> None:
     assert dict(figures(nested)) == {"a, x": [1.0], "a, b, y": [2.0]}
 
 
+def test_times_that_share_a_round_count_as_one() -> None:
+    times = [1.0, 2.0, 9.0, 4.0, 5.0, 6.0]
+    assert dict(figures({"command": "x", "times": times, "rounds": 2})) == {"x": [2.0, 5.0]}
+    assert dict(figures({"command": "x", "times": times, "rounds": 6})) == {"x": times}
+
+
+@pytest.mark.parametrize("rounds", [0, -1, 4, 7, 2.0, "2", [2]])
+def test_a_number_of_rounds_that_cannot_be_is_refused(rounds: object) -> None:
+    with pytest.raises(RequestError, match=r"has 6 times of .* rounds"):
+        dict(figures({"command": "x", "times": [1.0] * 6, "rounds": rounds}))
+
+
+def test_many_times_of_few_rounds_are_no_proof() -> None:
+    old, new = [1.0] * 16 + [1.4] * 4, [1.0] * 4 + [1.2] * 16
+    assert only(old, new).is_regression
+    of_five = [{"command": "x", "times": times, "rounds": 5} for times in (old, new)]
+    assert not changes(*of_five).regressions
+
+
 def test_a_name_that_comes_again_is_another_figure() -> None:
     twice = [{"command": "x", "times": [1.0]}, {"command": "x", "times": [2.0]}]
     assert dict(figures(twice)) == {"x": [1.0], "x (2)": [2.0]}

@@ -1,11 +1,13 @@
 """Compares two files of results: the same figures, before and after a change. Pure; `commands.bench` reads the files.
 
 Any JSON will do in which something holds a `command` and its `times`, as hyperfine's results do, wherever it is nested. A figure is
-named by where it stands: by the keys on the way, what tells an experiment from others, and the command.
+named by where it stands: by the keys on the way, what tells an experiment from others, and the command. Times that were taken several in
+a turn say so by the number of `rounds`: then the turns' medians are compared, since what is taken in one turn is alike for more reasons than one.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -135,7 +137,7 @@ def _figures(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Sequence[f
     if not isinstance(node, Mapping):
         return
     if isinstance(node.get("command"), str) and _are_times(node.get("times")):
-        yield ", ".join((*path, node["command"])), node["times"]
+        yield ", ".join((*path, node["command"])), _by_rounds(node["times"], node.get("rounds"))
         return
     if {"workspace", "scenario", "taken"} <= node.keys():
         experiment = _experiment(node)
@@ -150,6 +152,22 @@ def _figures(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Sequence[f
 
 def _are_times(value: Any) -> bool:
     return isinstance(value, list) and value != [] and all(isinstance(one, (int, float)) for one in value)
+
+
+def _by_rounds(times: Sequence[float], rounds: object) -> Sequence[float]:
+    """The medians of the rounds; the times themselves where each had its own.
+
+    Raises:
+        RequestError: so many rounds cannot have given those times.
+    """
+    if rounds is None:
+        return times
+    if not isinstance(rounds, int) or rounds < 1 or len(times) % rounds:
+        raise RequestError(
+            f"a figure in the results has {len(times)} times of {rounds!r} rounds, which is not a whole number for each; measure again"
+        )
+    size = len(times) // rounds
+    return [statistics.median(times[start : start + size]) for start in range(0, len(times), size)]
 
 
 def _experiment(node: Mapping[str, Any]) -> Experiment:
