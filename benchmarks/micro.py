@@ -55,14 +55,14 @@ class Scale:
 
 
 FULL: Final = Scale(
-    requests=20,
-    load=10,
+    requests=12,
+    load=6,
     loads=worker_requests.LOADS,
-    spawning=50,
+    spawning=25,
     parents=spawning.PARENTS,
     framing=20,
-    start_up=15,
-    stagings=15,
+    start_up=10,
+    stagings=10,
     inputs=1000,
     cancels=15,
     tracing=25,

@@ -58,7 +58,7 @@ def model_table() -> str:
     model = _read().model
     if not model:
         raise FigureError("results/modes.json has no model; make it with benchmarks/suite.py")
-    head = ("build", "jobs", "mode", "measured", "predicted", "error", "of the CPU time")
+    head = ("build", "jobs", "mode", "measured", "predicted", "error", "of the CPU time", "of wall by CPU")
     rows = (
         (
             f"{one['workspace']}, {one['profile']}, {one['scenario']}",
@@ -67,7 +67,8 @@ def model_table() -> str:
             f"{one['measured']:.1f} s",
             f"{one['predicted']:.1f} s",
             f"{one['error']:+.1%}" + (" (learned from it)" if one["is_source"] else ""),
-            f"{one['cpu_predicted'] / one['cpu_measured'] - 1:+.1%}",
+            f"{one['cpu_error']:+.1%}",
+            f"{one['error_per_work']:+.1%}",
         )
         for one in model["points"]
     )

@@ -46,7 +46,7 @@ def _validated(read: Result) -> list[Point]:
         source = " (costs come from such builds)" if point.is_source else ""
         print(
             f"{point.name:<60} wall {point.measured:7.2f} {point.predicted:7.2f} {point.error:+6.1%}   "
-            f"cpu {point.cpu_measured:7.2f} {point.cpu_predicted:7.2f} {point.cpu_error:+6.1%}{source}"
+            f"cpu {point.cpu_measured:7.2f} {point.cpu_predicted:7.2f} {point.cpu_error:+6.1%}   by work {point.error_per_work:+6.1%}{source}"
         )
     print("\n".join(validation.reading(known, found)))
     return found

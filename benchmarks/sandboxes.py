@@ -27,6 +27,7 @@ import measure
 from headstart_worker import timeline
 from headstart_worker.cargo.importer import import_cargo
 from headstart_worker.cargo.units import Units
+from headstart_worker.model.plans import REQUESTS_PER_JOB
 from headstart_worker.testing import FakeHost, Sandboxes, build
 from stagings import COUNTED, stage, staged
 
@@ -40,9 +41,6 @@ MOST_TIMES: Final = 1.05
 
 MOST_SECONDS: Final = {"first": 0.020, "repeated": 0.005}
 """What staging a job with 1,000 inputs may take: into an empty root, and when the inputs are the same again."""
-
-REQUESTS_PER_CORE: Final = 4
-"""Requests in flight, as in the demonstration: early answers come while compilers still run."""
 
 FEWEST_ROUNDS: Final = 3
 """With fewer there is no spread to tell."""
@@ -99,7 +97,7 @@ def _builds(scratch: Path, source: Path, rounds: int) -> list[dict[str, Any]]:
 def _build(units: Units, workspace: Path, *, sandboxed: bool) -> dict[str, Any]:
     """One clean build: seconds, of wall and of processors, and what its trace tells of staging."""
     cores, trace = measure.cores(), workspace.with_name("trace.json")
-    jobs = REQUESTS_PER_CORE * cores
+    jobs = REQUESTS_PER_JOB * cores
     directory = workspace.with_name("worker") if sandboxed else workspace
     for old in (workspace / "out", workspace.with_name("worker")):
         shutil.rmtree(old, ignore_errors=True)

@@ -55,7 +55,6 @@ CUTS: Final[Mapping[str, tuple[str, ...]]] = {
 """By workspace, the packages of `examples/search` that are wanted with what they need."""
 
 _EVERY: Final = ("cargo", "none", "two_invocation", "hollow", "worker")
-_MODEL: Final = ("none", "hollow", "worker")
 
 
 @frozen
@@ -86,16 +85,16 @@ class Part:
 FULL: Final = (
     Part(SERVICE, DEV, 2, _EVERY, rounds=5),
     Part(SERVICE, RELEASE, 2, ("cargo", "two_invocation", "hollow", "worker"), rounds=5),
-    Part(SERVICE, DEV, 2, ("cargo", "none", "worker"), rounds=5, edits=("top",)),
-    Part(MATCHING, DEV, 2, _MODEL, rounds=1),
-    Part(SERVICE, DEV, 1, ("none", "worker"), rounds=1),
-    Part(MATCHING, DEV, 1, ("none", "worker"), rounds=1),
+    Part(SERVICE, DEV, 2, ("cargo", "worker"), rounds=5, edits=("top",)),
+    Part(MATCHING, DEV, 2, ("none", "worker"), rounds=2),
+    Part(SERVICE, DEV, 1, ("worker",), rounds=1),
+    Part(MATCHING, DEV, 1, ("worker",), rounds=3),
 )
 """Within half an hour with the micro-benchmarks, so nothing is built more often than a sentence of the documents needs."""
 
 SHORT: Final = (
     Part("hello", DEV, 2, _EVERY, rounds=5),
-    Part("hello", DEV, 2, ("cargo", *_MODEL), rounds=5, edits=("low",)),
+    Part("hello", DEV, 2, ("cargo", "none", "hollow", "worker"), rounds=5, edits=("low",)),
     Part("layered:10", subjects.SYNTHETIC, 2, ("none", "two_invocation", "hollow", "worker"), rounds=5),
 )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart_worker.bench import competitors, graphs, outputs, runner
+from headstart_worker.bench import competitors, graphs, outputs, runner, worker_peer
 from headstart_worker.bench.cargo_peer import CargoPeer
 from headstart_worker.bench.embedded import Embedded
 from headstart_worker.bench.hosts import BenchHost, Setting
@@ -29,6 +29,16 @@ pytestmark = [
         shutil.which("cargo") is None or shutil.which("cc") is None, reason="no cargo, or no cc"
     ),
 ]
+
+
+ANSWERS_ONCE = """
+import os
+from headstart_worker.codec import codec_for
+from headstart_worker.messages import WorkResponse
+codec = codec_for("proto")
+codec.feed(os.read(0, 65536))
+os.write(1, codec.encode(WorkResponse(next(codec.requests()).request_id)))
+"""
 
 
 class Silent:
@@ -129,11 +139,24 @@ def test_two_releases_of_one_worker_and_one_called_as_a_mode_have_names_of_their
         assert [host.name for host in hosts] == ["worker", "worker #2", "worker #3"]
 
 
-@pytest.mark.parametrize("command", ["no-such-worker", "true"])
-def test_a_peer_that_is_not_there_when_it_should_be_is_told_in_a_sentence(
-    setting: Setting, command: str
+@pytest.mark.parametrize("command", ["no-such-worker", "true", "sleep 3600 #"])
+def test_a_peer_that_answers_nothing_is_told_in_a_sentence(
+    setting: Setting, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker_peer, "FIRST_SECONDS", 0.2)
     host = WorkerPeer(setting, Peer(command, name="peer"))
+    host.prepare()
+    with pytest.raises(
+        RequestError, match=r"the worker .* did not answer its first request; does it speak proto"
+    ):
+        host.build()
+
+
+def test_a_peer_that_is_not_there_when_it_should_be_is_told_in_a_sentence(
+    setting: Setting, tmp_path: Path
+) -> None:
+    (tmp_path / "once.py").write_text(ANSWERS_ONCE)
+    host = WorkerPeer(setting, Peer(f"{sys.executable} {tmp_path}/once.py"))
     host.prepare()
     with pytest.raises(RequestError, match=r"the worker .* ended before the build did, or did not end after"):
         host.build()

@@ -184,6 +184,15 @@ def test_a_point_is_the_median_beside_the_prediction() -> None:
     assert point.error == pytest.approx(predicted.wall / 10 - 1)
 
 
+@given(st.floats(0.1, 10))
+def test_a_machine_that_was_slower_meanwhile_is_no_error_of_the_model(slower: float) -> None:
+    predicted = predict(COSTS[PLACE].units, "none", COSTS[PLACE].machine(2, 2))
+    at_once = taken("none", predicted.wall * slower * 1.25, cpu=predicted.cpu * slower)
+    (point,) = points(COSTS, [evolve(experiment(at_once), units=3)], cores=2)
+    assert point.error == pytest.approx(0.8 / slower - 1)
+    assert point.error_per_work == pytest.approx(-0.2)
+
+
 def test_edits_are_predicted_for_what_they_compile() -> None:
     edit = evolve(experiment(taken("worker", 8), scenario="edit of high (middle)"), units=2)
     (point,) = points(COSTS, [edit], cores=2)

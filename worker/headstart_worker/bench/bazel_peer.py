@@ -18,11 +18,12 @@ from typing import Final, final
 
 from headstart_worker import timeline
 from headstart_worker.bench import graphs, hosts, outputs
-from headstart_worker.bench.hosts import REQUESTS_PER_JOB, Phases, Setting
+from headstart_worker.bench.hosts import Phases, Setting
 from headstart_worker.bench.records import Taken
 from headstart_worker.bench.sampling import Watch
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Unit
+from headstart_worker.model.plans import REQUESTS_PER_JOB
 from headstart_wrapper.errors import CommandNotFoundError, RequestError
 
 _MNEMONICS: Final = ("Rust", "RustMetadata")

@@ -16,11 +16,12 @@ import trio
 
 from headstart_worker import timeline
 from headstart_worker.bench import hosts
-from headstart_worker.bench.hosts import REQUESTS_PER_JOB, Phases, Setting
+from headstart_worker.bench.hosts import Phases, Setting
 from headstart_worker.bench.out_tree import OutTree
 from headstart_worker.bench.records import Taken
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Unit
+from headstart_worker.model.plans import REQUESTS_PER_JOB
 from headstart_worker.testing import BuildReport, FakeHost, Sandboxes, build
 
 SANDBOXED: Final = "+sandbox"

@@ -17,9 +17,6 @@ from headstart_worker.cargo import commands
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import LIBRARY, Unit, Units
 
-REQUESTS_PER_JOB: Final = 4
-"""Requests in flight for each job: early answers come while compilers still run, so more than the worker runs compilers."""
-
 WARM_UP: Final = "true"
 """A command that makes a worker ready: it has started, and run something, before the clock does."""
 

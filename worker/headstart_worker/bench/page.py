@@ -63,6 +63,10 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
             ("measured", "median"),
             ("predicted", ""),
             ("error", ""),
+            (
+                "by work",
+                "error of the wall for each second of processor time: without the machine's wavering speed",
+            ),
         ]
         yield "<h3>Predicted and measured</h3>" + _table(head, [_point(one) for one in points])
 
@@ -78,7 +82,8 @@ def _by_build(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], lis
 def _point(point: Mapping[str, Any]) -> list[str]:
     build = ", ".join(filter(None, map(point.get, ("workspace", "profile", "scenario"))))
     figures = [f"{point[name]:.2f} s" for name in ("measured", "predicted")]
-    return [build, point["mode"], str(point["jobs"]), *figures, f"{100 * point['error']:+.1f} %"]
+    errors = [f"{100 * point[name]:+.1f} %" if name in point else "-" for name in ("error", "error_per_work")]
+    return [build, point["mode"], str(point["jobs"]), *figures, *errors]
 
 
 def _table(head: Iterable[tuple[str, str]], lines: Iterable[Sequence[str]]) -> str:

@@ -19,12 +19,13 @@ from attrs import field, frozen
 
 from headstart_worker import timeline
 from headstart_worker.bench import hosts
-from headstart_worker.bench.hosts import REQUESTS_PER_JOB, Phases, Setting
+from headstart_worker.bench.hosts import Phases, Setting
 from headstart_worker.bench.out_tree import OutTree
 from headstart_worker.bench.records import Taken
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Unit
 from headstart_worker.messages import Input, WorkResponse
+from headstart_worker.model.plans import REQUESTS_PER_JOB
 from headstart_worker.testing import BuildReport, FakeHost, WorkerEndedError, build
 from headstart_wrapper.dialects.rustc import Rustc
 from headstart_wrapper.errors import RequestError
@@ -32,6 +33,9 @@ from headstart_wrapper.jobserver import Jobserver
 
 _GONE: Final = (WorkerEndedError, trio.BrokenResourceError, trio.TooSlowError)
 """What comes of a worker that is not there when it should be, or is when it should not."""
+
+FIRST_SECONDS: Final = 60.0
+"""Patience with the first answer, to a request for nothing, so that a worker that speaks otherwise than we believe is not waited for all night."""
 
 _SAID: Final = 4000
 """Letters of a worker's complaints that are worth showing."""
@@ -78,6 +82,7 @@ class WorkerPeer:
         self._setting = setting
         self._peer = peer
         self._command = absolute(peer.command)
+        self._answers = False
         self._said = ""
         self._tree = OutTree(setting, f"peer {peer.name}", self.mode)
         self._place = setting.scratch / self._tree.root
@@ -105,9 +110,12 @@ class WorkerPeer:
         except (*_GONE, BaseExceptionGroup) as error:
             if isinstance(error, BaseExceptionGroup) and error.split(_GONE)[1] is not None:
                 raise
-            raise RequestError(
-                f"the worker {self._peer.command} ended before the build did, or did not end after it; it said:\n{self._said}"
-            ) from error
+            fault = (
+                "ended before the build did, or did not end after it"
+                if self._answers
+                else f"did not answer its first request; does it speak {self._peer.protocol} (--peer-protocol)?"
+            )
+            raise RequestError(f"the worker {self._peer.command} {fault}; it said:\n{self._said}") from error
 
     async def _build(self, up_to_date: Collection[str]) -> BuildReport:
         setting = self._setting
@@ -122,7 +130,9 @@ class WorkerPeer:
                 command=command,
             ) as host:
                 try:
-                    await host.work((hosts.WARM_UP,))
+                    with trio.fail_after(FIRST_SECONDS):
+                        await host.work((hosts.WARM_UP,))
+                    self._answers = True
                     return await build(
                         setting.units,
                         workspace=setting.workspace,

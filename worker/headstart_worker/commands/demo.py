@@ -14,9 +14,10 @@ from headstart_worker import timeline
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.importer import import_cargo
 from headstart_worker.cargo.units import Unit, Units
-from headstart_worker.demo.hosts import REQUESTS_PER_CORE, BazelHost, EmbeddedHost, Host, Measured
+from headstart_worker.demo.hosts import BazelHost, EmbeddedHost, Host, Measured
 from headstart_worker.demo.report import faults, table
 from headstart_worker.interrupts import interruptible
+from headstart_worker.model.plans import REQUESTS_PER_JOB
 from headstart_worker.progress import Progress
 from headstart_wrapper.errors import RequestError
 
@@ -95,7 +96,7 @@ def _host(options: argparse.Namespace, units: Units, workspace: Path, work: Path
             + ("" if bazel else " (no bazel on PATH; Debian has it as bazel-bootstrap)")
         )
         return EmbeddedHost(units, workspace, work, jobs=cores, progress=progress.remark)
-    return BazelHost(bazel, workspace, work, jobs=REQUESTS_PER_CORE * cores, progress=progress)
+    return BazelHost(bazel, workspace, work, jobs=REQUESTS_PER_JOB * cores, progress=progress)
 
 
 def _builds(

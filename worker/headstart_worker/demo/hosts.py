@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol, final
+from typing import Protocol, final
 
 import trio
 from attrs import frozen
@@ -17,12 +17,10 @@ from headstart_worker import timeline
 from headstart_worker.cargo.commands import Mode
 from headstart_worker.cargo.units import Unit, Units
 from headstart_worker.digests import Digests
+from headstart_worker.model.plans import REQUESTS_PER_JOB
 from headstart_worker.progress import Progress
 from headstart_worker.testing import BuildReport, FakeHost, build
 from headstart_wrapper.errors import MachineError
-
-REQUESTS_PER_CORE: Final = 4
-"""Requests in flight: early answers come while compilers still run, so more than cores."""
 
 
 @frozen
@@ -165,7 +163,7 @@ class EmbeddedHost:
                     workspace=self._workspace,
                     outroot="out",
                     mode=mode,
-                    jobs=REQUESTS_PER_CORE * self._jobs,
+                    jobs=REQUESTS_PER_JOB * self._jobs,
                     host=host,
                     up_to_date=up_to_date,
                 )

@@ -5,7 +5,7 @@
 - What is linked tells no such moment: it is divided as the libraries together are.
 - How many threads codegen can keep busy, a trace from few cores cannot tell. It is taken from how the crate is compiled: see `_WIDTH`.
 - `pace` is what the front ends took in wall seconds for each of their processor seconds: waits for files, for the machine's other
-  work, and for the turn on a core, as they were in that build.
+  work, and for the turn on a core, as they were in that build, where the cores were busy.
 
 Pure.
 """

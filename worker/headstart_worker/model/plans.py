@@ -24,8 +24,8 @@ from attrs import evolve, frozen
 
 from headstart_worker.cargo.commands import Mode, Phase
 
-REQUESTS_A_JOB: Final = 4
-"""Requests that hosts have in flight for each job, as in `demo.hosts`."""
+REQUESTS_PER_JOB: Final = 4
+"""Requests that our hosts have in flight for each job: early answers come while compilers still run, so more than the worker runs compilers."""
 
 
 @frozen
@@ -88,10 +88,10 @@ class Machine:
     Attributes:
         cores: processors. Without meaning where executors are remote.
         jobs: compilers at once, and threads of all of them together (jobserver tokens); with remote executors, actions at once.
-        pace: wall seconds for one second of processor time of a thread that has a core: what it waits for files and for
-            the machine's other work.
-        crowding: how much more processor time the same work takes when `crowd` cores are busy than when one is: 0.1 is a tenth
-            more. In between it grows evenly, beyond it does not.
+        pace: wall seconds for one second of processor time of a thread that has a core, when `crowd` cores are busy: what it waits for its
+            turn, for files, and for the machine's other work. A thread alone finds a core free and waits for nobody; in between the waits
+            grow evenly, beyond they do not.
+        crowding: how much more processor time the same work takes when `crowd` cores are busy than when one is, likewise: 0.1 is a tenth more.
         crowd: see above.
         request: processor seconds of host and worker for each request, beside the compilers.
         in_flight: unanswered requests that the host allows itself; None: four a job.
@@ -115,12 +115,20 @@ class Machine:
     @property
     def requests(self) -> int:
         """Unanswered requests that the host allows itself."""
-        return REQUESTS_A_JOB * self.jobs if self.in_flight is None else self.in_flight
+        return REQUESTS_PER_JOB * self.jobs if self.in_flight is None else self.in_flight
 
     def slowdown(self, busy: float) -> float:
         """Processor time that work takes with so many cores busy, as a multiple of what it takes with one."""
+        return 1 + self.crowding * self._crowded(busy)
+
+    def waiting(self, busy: float) -> float:
+        """Wall seconds of a thread that has a core for one second of its processor time, with so many cores busy."""
+        return 1 + (self.pace - 1) * (self._crowded(busy) if self.cores > 1 else 1.0)
+
+    def _crowded(self, busy: float) -> float:
+        """0 for one thread alone, 1 with the whole crowd."""
         crowd = max(2, self.crowd)
-        return 1 + self.crowding * (min(max(busy, 1.0), crowd) - 1) / (crowd - 1)
+        return (min(max(busy, 1.0), crowd) - 1) / (crowd - 1)
 
 
 @frozen

@@ -10,7 +10,8 @@ What is assumed, beside what `plans` says of compiles:
   budget it would need.
 - Tokens: every compiler runs one thread, the tokens beyond that are divided evenly among those in codegen, up to their width. A
   starting compiler never waits for a token, because codegen gives one back after each piece of work (milliseconds).
-- More threads than cores share them evenly. A thread costs more processor time while other cores are busy (`Machine.crowding`).
+- More threads than cores share them evenly. While other cores are busy, a thread waits (`Machine.pace`) and costs more processor time
+  (`Machine.crowding`).
 
 Not modelled: the disk's limits, incremental compilation, and compiles whose costs depend on the mode. Pure and without chance: the same
 costs give the same build.
@@ -247,8 +248,9 @@ class _Build:
         wanted = sum(threads.values())
         cores = wanted if remote is not None else self.machine.cores
         share = min(1.0, cores / wanted) if wanted else 1.0
-        slowdown = self.machine.slowdown(1.0 if remote is not None else min(wanted, cores))
+        busy = 1.0 if remote is not None else min(wanted, cores)
+        slowdown = self.machine.slowdown(busy)
         for one in self.active:
-            working = threads.get(id(one), 0.0) * share / (slowdown * self.machine.pace)
+            working = threads.get(id(one), 0.0) * share / (slowdown * self.machine.waiting(busy))
             one.speed = working if one.step.is_work else 1.0
         return slowdown
