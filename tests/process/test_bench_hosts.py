@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from headstart_worker.bench import competitors, graphs, outputs, runner, worker_peer
 from headstart_worker.bench.cargo_peer import CargoPeer
@@ -81,6 +82,19 @@ def test_I6_every_mode_and_a_peer_make_the_same_bytes_clean_and_after_an_edit(se
     assert {one.outputs for one in clean.taken}.isdisjoint(one.outputs for one in edit.taken)
     # The clean build, and that of the edit, each by a worker that was made ready.
     assert marker.read_text().splitlines() == ["true", *(4 * ["env"]), "true", *(3 * ["env"])]
+
+
+def test_rounds_of_two_in_one_workspace_do_not_meet(setting: Setting, tmp_path: Path) -> None:
+    several = []
+    lowest = graphs.cut(setting.units, ("native",))
+    for scratch, units, is_clean in (("edits", setting.units, False), ("clean", lowest, True)):
+        (tmp_path / scratch).mkdir()
+        one = evolve(setting, scratch=tmp_path / scratch, units=units)
+        asked = evolve(plan(one, (Embedded(one, "worker"),)), rounds=3, warm_up=False, clean=is_clean)
+        several.append((3, runner.rounds_of(evolve(asked, edits={} if is_clean else asked.edits), Silent())))
+    (edited,), (clean,) = runner.spread(several)
+    assert [one.compilers for one in edited.taken] == [3, 3, 3]
+    assert [one.compilers for one in clean.taken] == [1, 1, 1]
 
 
 def test_what_an_earlier_edit_left_is_built_anew_before_another_is_timed(setting: Setting) -> None:

@@ -16,7 +16,7 @@ from headstart_worker import timeline
 from headstart_worker.bench import hosts, machine, outputs, runner
 from headstart_worker.bench.outputs import DifferentBytesError
 from headstart_worker.bench.records import CLEAN, Taken
-from headstart_worker.bench.runner import Plan
+from headstart_worker.bench.runner import Plan, Rounds
 from headstart_worker.bench.sampling import Seen
 from headstart_worker.bench.worker_peer import Peer, absolute, plain
 from headstart_worker.cargo.commands import Mode
@@ -262,3 +262,41 @@ def test_what_cargo_makes_flags_of_reaches_cargo_alone(monkeypatch: pytest.Monke
         hosts.cargo_environment().keys() - hosts.environment().keys()
     )
     assert not {"RUSTC_WRAPPER", "MAKEFLAGS", "HEADSTART_TIMEOUT"} & hosts.cargo_environment().keys()
+
+
+def told(name: str, rounds: int, into: list[str]) -> Rounds[str]:
+    try:
+        for number in range(rounds):
+            into.append(f"{name}{number}")
+            yield
+        return name
+    finally:
+        into.append(f"{name} ended")
+
+
+def test_rounds_of_several_are_spread_over_the_whole_time() -> None:
+    into: list[str] = []
+    several = [(count, told(name, count, into)) for name, count in (("a", 5), ("b", 2), ("c", 1))]
+    assert runner.spread(several) == ["a", "b", "c"]
+    assert into[:8] == ["a0", "b0", "a1", "a2", "c0", "a3", "b1", "a4"]
+    assert into[8:] == ["a ended", "b ended", "c ended"]
+
+
+def test_one_that_fails_ends_the_others_too() -> None:
+    def failing() -> Rounds[str]:
+        yield
+        raise ValueError
+
+    into: list[str] = []
+    with pytest.raises(ValueError, match=r"^$"):
+        runner.spread([(3, told("a", 3, into)), (2, failing())])
+    assert into[-1] == "a ended"
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_no_rounds_are_left_out_and_each_ones_keep_their_order(counts: list[int]) -> None:
+    into: list[str] = []
+    runner.spread([(count, told(f"{which}.", count, into)) for which, count in enumerate(counts)])
+    for which, count in enumerate(counts):
+        mine = [one for one in into if one.startswith(f"{which}.")]
+        assert mine == [*(f"{which}.{number}" for number in range(count)), f"{which}. ended"]

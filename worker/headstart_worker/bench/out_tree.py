@@ -35,7 +35,9 @@ class OutTree:
             name: the host's.
             mode: how it builds.
         """
-        self.root = "out/" + re.sub(r"[^\w+.-]", "_", name)
+        # Another turn may build in the same workspace, between two of our rounds.
+        turn, host = (re.sub(r"[^\w+.-]", "_", word) for word in (setting.scratch.name, name))
+        self.root = f"out/{turn}/{host}"
         self._setting = setting
         self._mode: Mode = mode
         self._digests = Digests()

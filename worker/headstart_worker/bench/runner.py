@@ -6,8 +6,8 @@ It decides about the order and about equality; how somebody builds is the host's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from typing import Protocol, TypeVar, final
 
 from attrs import define, evolve, field, frozen
@@ -83,7 +83,43 @@ def order(things: Sequence[_T], number: int) -> list[_T]:
     return rotated if turn % 2 == 0 else [rotated[0], *rotated[:0:-1]]
 
 
+Rounds = Generator[None, None, _T]
+"""Something measured round by round: it stops after each, so that other things' rounds can come between, and returns what it found."""
+
+
+def finish(rounds: Rounds[_T]) -> _T:
+    """Carries out what is left of it."""
+    while True:
+        try:
+            next(rounds)
+        except StopIteration as end:
+            found: _T = end.value
+            return found
+
+
+def spread(several: Sequence[tuple[int, Rounds[_T]]]) -> list[_T]:
+    """Carries out several, the rounds of each spread over the whole time: a machine whose speed wavers is not faster for one than for another.
+
+    Args:
+        several: each with the number of its rounds.
+    """
+    moments = sorted(
+        ((number + 0.5) / count, which) for which, (count, _) in enumerate(several) for number in range(count)
+    )
+    with ExitStack() as stack:
+        for _, rounds in several:
+            stack.callback(rounds.close)
+        for _, which in moments:
+            next(several[which][1])
+        return [finish(rounds) for _, rounds in several]
+
+
 def run(plan: Plan, progress: Steps) -> list[Experiment]:
+    """Measures all scenarios; see `rounds_of`."""
+    return finish(rounds_of(plan, progress))
+
+
+def rounds_of(plan: Plan, progress: Steps) -> Rounds[list[Experiment]]:
     """Measures all scenarios; the hosts are prepared here, and closed by whoever made them.
 
     Raises:
@@ -100,10 +136,13 @@ def run(plan: Plan, progress: Steps) -> list[Experiment]:
         first.clean()
         first.build()
         progress.done()
-    return [_experiment(plan, name, edited, progress) for name, edited in plan.scenarios.items()]
+    experiments = []
+    for name, edited in plan.scenarios.items():
+        experiments.append((yield from _experiment(plan, name, edited, progress)))
+    return experiments
 
 
-def _experiment(plan: Plan, name: str, edited: Unit | None, progress: Steps) -> Experiment:
+def _experiment(plan: Plan, name: str, edited: Unit | None, progress: Steps) -> Rounds[Experiment]:
     results = _Results()
     for number in range(plan.rounds):
         for host in order(plan.hosts, number):
@@ -115,6 +154,7 @@ def _experiment(plan: Plan, name: str, edited: Unit | None, progress: Steps) -> 
                 results.add(host, taken)
                 plan.seen(name, host, taken)
             progress.done()
+        yield
     compiled = len(plan.units) if edited is None else 1 + len(graphs.dependents(plan.units)[edited.name])
     return Experiment(
         workspace=plan.workspace,

@@ -16,7 +16,7 @@ from headstart_worker.bench import competitors, graphs, machine, runner, subject
 from headstart_worker.bench.hosts import BenchHost, Setting
 from headstart_worker.bench.records import CLEAN, Experiment, Taken
 from headstart_worker.bench.result import Result
-from headstart_worker.bench.runner import Plan
+from headstart_worker.bench.runner import Plan, Rounds
 from headstart_worker.bench.subjects import RELEASE, Subject
 from headstart_worker.bench.worker_peer import Peer
 from headstart_worker.cargo.units import Unit, Units
@@ -82,10 +82,15 @@ class Turn:
         return {place: found[place] for place in self.edits if place in found}
 
     @property
+    def all_rounds(self) -> int:
+        """Of clean builds and of each edit together."""
+        return (self.clean + len(self.edited)) * self.rounds
+
+    @property
     def steps(self) -> int:
         """How many builds it takes, as `Plan.steps` counts them."""
         hosts = len(self.modes) + len(self.peers)
-        return hosts * (1 + (self.clean + len(self.edited)) * self.rounds) + self.warm_up
+        return hosts * (1 + self.all_rounds) + self.warm_up
 
 
 @frozen
@@ -130,7 +135,7 @@ def measure(order: Order, place: Path, keep: Callable[[Result], None]) -> Result
         for number, turn in enumerate(turns):
             if progress.total is None:
                 progress.total = len(turns) * turn.steps
-            done = carry_out(turn, place / f"turn-{number}", progress)
+            done = runner.finish(carry_out(turn, place / f"turn-{number}", progress))
             if done.costs is not None:
                 learned[turn.subject.name, turn.subject.profile] = done.costs
             result = with_turn(result, done, learned)
@@ -142,8 +147,8 @@ def _turn(order: Order, subject: Subject, jobs: int) -> Turn:
     return Turn(subject, jobs, order.modes, order.peers, order.rounds, order.edits)
 
 
-def carry_out(turn: Turn, scratch: Path, progress: Progress) -> Done:
-    """Runs the builds of one turn.
+def carry_out(turn: Turn, scratch: Path, progress: Progress) -> Rounds[Done]:
+    """Runs the builds of one turn, round by round.
 
     Args:
         turn: what to build.
@@ -175,7 +180,7 @@ def carry_out(turn: Turn, scratch: Path, progress: Progress) -> Done:
             warm_up=turn.warm_up,
             seen=partial(_learn, subject.units, lessons),
         )
-        made = runner.run(plan, progress)
+        made = yield from runner.rounds_of(plan, progress)
     missing = [place for place in turn.edits if place not in turn.edited]
     notes += (f"{subject.name} is too small for edits at: {', '.join(missing)}",) if missing else ()
     learns = lessons and turn.jobs == machine.cores()
