@@ -16,8 +16,8 @@ import trio
 from headstart_worker.bench import synthetic
 from process.support import PATIENCE, Fifo, entries, gone
 
+SIGNALS = [(signal.SIGTERM,), 9 * (signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGINT,)]
 HEADSTART = str(Path(sys.executable).with_name("headstart"))
-SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 
 
 def endless_compiler(source: Path, started: Fifo) -> Path:
@@ -40,7 +40,7 @@ def endless_build_script(source: Path, started: Fifo) -> Path:
     return source
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("signals", SIGNALS, ids=lambda sent: f"{sent[0].name}-{len(sent)}")
 @pytest.mark.parametrize(
     ("command", "make"),
     [
@@ -53,7 +53,7 @@ def endless_build_script(source: Path, started: Fifo) -> Path:
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
 async def test_a_signal_ends_a_long_command_and_leaves_nothing(
-    number: signal.Signals,
+    signals: tuple[signal.Signals, ...],
     command: tuple[str, ...],
     make: Callable[[Path, Fifo], Path],
     tmp_path: Path,
@@ -67,11 +67,12 @@ async def test_a_signal_ends_a_long_command_and_leaves_nothing(
         async with trio.open_nursery() as nursery:
             process = await nursery.start(_run, [HEADSTART, *command, str(source)], tmp_path)
             works = await started.pid()
-            process.send_signal(number)
+            for number in signals:
+                process.send_signal(number)
             with trio.fail_after(PATIENCE):
                 await process.wait()
             said = (await process.stderr.receive_some()).decode()
-            assert process.returncode == 128 + number, said
+            assert process.returncode == 128 + signals[0], said
             assert said.splitlines()[-1] == "headstart: broken off"
             assert "Traceback" not in said
             await gone(works)

@@ -40,11 +40,13 @@ def interruptible() -> Iterator[None]:
     with _as_interrupts() as came:
         try:
             yield
-        except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        except BaseException as error:
             found = _first(error)
-            if isinstance(found, KeyboardInterrupt):
+            if came or isinstance(found, KeyboardInterrupt):  # whatever went wrong while it ended
                 raise BrokenOffError(came[0] if came else signal.SIGINT) from None
-            raise found from (None if found is error else error)
+            if found is error:
+                raise
+            raise found from error
 
 
 @contextmanager
@@ -53,8 +55,11 @@ def _as_interrupts() -> Iterator[list[int]]:
     came: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-        signal.raise_signal(signal.SIGINT)
+        if (
+            not came
+        ):  # a second one, as `timeout` sends to the group, must not break off what the first one's end does
+            came.append(number)
+            signal.raise_signal(signal.SIGINT)
 
     # A shell without job control starts what is in its background with ^C ignored, and then no signal could become one.
     before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}

@@ -61,7 +61,7 @@ def import_cargo(
                 source, toolchain, locked=_locked(source), development="example" in target_kinds
             )
         progress = watching.follow(progress)
-    with tempfile.TemporaryDirectory(prefix="headstart-cargo-") as directory:
+    with tempfile.TemporaryDirectory(prefix="headstart-cargo-", ignore_cleanup_errors=True) as directory:
         target_dir = Path(directory).resolve()
         built = capture.build(source, target_dir, toolchain, options=options, progress=progress)
         copies = Copies()

@@ -30,18 +30,21 @@ def running(
         stdout: where its output goes; its messages come through a pipe.
     """
     owner = uuid.uuid4().hex
-    with subprocess.Popen(
-        command,
-        cwd=cwd,
-        env={**env, spawner.TAG: f"{owner}/cargo"},
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-    ) as process:
-        try:
-            yield process
-            process.wait()
-        except BaseException:
-            process.kill()
-            stragglers.end_tagged([owner], seconds=_SECONDS)
-            raise
+    try:
+        with subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**env, spawner.TAG: f"{owner}/cargo"},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                yield process
+                process.wait()
+            except BaseException:
+                process.kill()  # or the end of this context would wait for it
+                raise
+    except BaseException:
+        stragglers.end_tagged([owner], seconds=_SECONDS)
+        raise

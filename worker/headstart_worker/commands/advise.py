@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     with (
         interruptible(),
-        tempfile.TemporaryDirectory(prefix="headstart-advise-") as directory,
+        tempfile.TemporaryDirectory(prefix="headstart-advise-", ignore_cleanup_errors=True) as directory,
         Progress("advise") as progress,
     ):
         place = Path(directory).resolve()
@@ -181,7 +181,7 @@ def _doubt(costs: Costs, taken: _Taken, jobs: int) -> None:
     error = _error(costs, taken, jobs)
     if costs.pace > _BUSY:
         sys.stderr.write(
-            f"headstart: the machine was busy: a second of a compiler's work took {costs.pace:.1f} s, and so it does in the answer; "
+            f"headstart: the machine was busy: a second of a compiler's work took {costs.pace:.1f} s, and so it does in the answer wherever cores are busy; "
             "ask again when nothing else runs\n"
         )
     elif abs(error) > _DOUBTFUL:
