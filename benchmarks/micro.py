@@ -70,7 +70,7 @@ FULL: Final = Scale(
 SHORT: Final = evolve(
     FULL,
     requests=8,
-    load=3,
+    load=5,
     spawning=20,
     parents={size: spawning.PARENTS[size] for size in ("50 MB", "1 GB")},
     framing=8,

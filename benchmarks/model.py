@@ -41,7 +41,7 @@ def _validated(read: Result) -> list[Point]:
         print(
             f"{workspace}, {profile}: pace {one.pace:.2f}, crowding {one.crowding:.1%}, {1e3 * one.request:.1f} ms a request"
         )
-    found = validation.points(known, read.experiments, cores)
+    found = validation.points(learned, read.experiments, cores)
     for point in found:
         source = " (costs come from such builds)" if point.is_source else ""
         print(

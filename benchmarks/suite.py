@@ -26,9 +26,11 @@ from headstart_worker.bench.records import CLEAN, Experiment
 from headstart_worker.bench.result import Result
 from headstart_worker.bench.session import Turn
 from headstart_worker.bench.subjects import DEV, RELEASE, Subject
+from headstart_worker.interrupts import interruptible
 from headstart_worker.model.costs import Costs
 from headstart_worker.model.validation import Place
 from headstart_worker.progress import Progress
+from headstart_wrapper.errors import HeadstartError
 
 ROOT: Final = Path(__file__).parent.parent
 RESULTS: Final = ROOT / "benchmarks" / "results"
@@ -100,7 +102,16 @@ SHORT: Final = (
 
 
 def main() -> None:
-    """Runs the command line of this process."""
+    """Runs the command line of this process and exits."""
+    try:
+        with interruptible():
+            _main()
+    except HeadstartError as error:
+        sys.stderr.write(f"suite.py: {error}\n")
+        sys.exit(error.exit_code)
+
+
+def _main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -153,11 +153,13 @@ def test_two_releases_of_one_worker_and_one_called_as_a_mode_have_names_of_their
         assert [host.name for host in hosts] == ["worker", "worker #2", "worker #3"]
 
 
-@pytest.mark.parametrize("command", ["no-such-worker", "true", "sleep 3600 #"])
+@pytest.mark.parametrize(
+    ("command", "patience"), [("no-such-worker", 3600.0), ("true", 3600.0), ("sleep 3600 #", 0.2)]
+)
 def test_a_peer_that_answers_nothing_is_told_in_a_sentence(
-    setting: Setting, command: str, monkeypatch: pytest.MonkeyPatch
+    setting: Setting, command: str, patience: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_peer, "FIRST_SECONDS", 0.2)
+    monkeypatch.setattr(worker_peer, "FIRST_SECONDS", patience)
     host = WorkerPeer(setting, Peer(command, name="peer"))
     host.prepare()
     with pytest.raises(

@@ -282,6 +282,11 @@ def test_rounds_of_several_are_spread_over_the_whole_time() -> None:
     assert into[8:] == ["a ended", "b ended", "c ended"]
 
 
+def test_one_with_fewer_rounds_than_were_told_is_found_out() -> None:
+    with pytest.raises(AssertionError, match="number 1 has fewer rounds"):
+        runner.spread([(3, told("a", 3, [])), (2, told("b", 1, []))])
+
+
 def test_one_that_fails_ends_the_others_too() -> None:
     def failing() -> Rounds[str]:
         yield

@@ -128,6 +128,14 @@ def test_one_thread_alone_waits_for_nobody(costs: list[Cost], mode: Mode, cores:
     assert slow.wall == pytest.approx(usual.wall)
 
 
+@given(graphs(), ALL_MODES, CORES)
+def test_what_waited_here_says_nothing_of_remote_executors(costs: list[Cost], mode: Mode, cores: int) -> None:
+    usual, slow = (
+        predict(costs, mode, machine(cores, pace=pace, remote=Remote(0.1, 1e9))) for pace in (1.0, 2.0)
+    )
+    assert slow == usual
+
+
 @given(st.integers(2, 9), st.floats(1, 3))
 def test_threads_on_all_cores_wait_as_long_as_those_that_were_measured(cores: int, pace: float) -> None:
     alike = [Cost(f"u{number}", (), False, 1.0, 0.0, 0.0, 1.0, 0) for number in range(cores)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from typing import Protocol, TypeVar, final
+from typing import Final, Protocol, TypeVar, final
 
 from attrs import define, evolve, field, frozen
 
@@ -97,6 +97,9 @@ def finish(rounds: Rounds[_T]) -> _T:
             return found
 
 
+_STOPPED: Final = object()
+
+
 def spread(several: Sequence[tuple[int, Rounds[_T]]]) -> list[_T]:
     """Carries out several, the rounds of each spread over the whole time: a machine whose speed wavers is not faster for one than for another.
 
@@ -110,7 +113,8 @@ def spread(several: Sequence[tuple[int, Rounds[_T]]]) -> list[_T]:
         for _, rounds in several:
             stack.callback(rounds.close)
         for _, which in moments:
-            next(several[which][1])
+            if next(several[which][1], _STOPPED) is _STOPPED:
+                raise AssertionError(f"number {which} has fewer rounds than was told")
         return [finish(rounds) for _, rounds in several]
 
 

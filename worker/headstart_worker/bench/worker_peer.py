@@ -119,6 +119,7 @@ class WorkerPeer:
 
     async def _build(self, up_to_date: Collection[str]) -> BuildReport:
         setting = self._setting
+        self._answers = False
         (self._place / "jobserver").unlink(missing_ok=True)
         # The shell drops the words that follow its script, which are those that only our own worker knows.
         command = ("/bin/sh", "-c", f"exec {self._command} --persistent_worker")

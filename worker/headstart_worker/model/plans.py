@@ -89,8 +89,8 @@ class Machine:
         cores: processors. Without meaning where executors are remote.
         jobs: compilers at once, and threads of all of them together (jobserver tokens); with remote executors, actions at once.
         pace: wall seconds for one second of processor time of a thread that has a core, when `crowd` cores are busy: what it waits for its
-            turn, for files, and for the machine's other work. A thread alone finds a core free and waits for nobody; in between the waits
-            grow evenly, beyond they do not.
+            turn, for files, and for the machine's other work. A thread alone among several cores finds one free and waits for nobody; in
+            between the waits grow evenly, beyond they do not. What threads of remote executors wait is not known, and taken for nothing.
         crowding: how much more processor time the same work takes when `crowd` cores are busy than when one is, likewise: 0.1 is a tenth more.
         crowd: see above.
         request: processor seconds of host and worker for each request, beside the compilers.
@@ -123,6 +123,8 @@ class Machine:
 
     def waiting(self, busy: float) -> float:
         """Wall seconds of a thread that has a core for one second of its processor time, with so many cores busy."""
+        if self.remote is not None:
+            return 1.0
         return 1 + (self.pace - 1) * (self._crowded(busy) if self.cores > 1 else 1.0)
 
     def _crowded(self, busy: float) -> float:

@@ -1,7 +1,8 @@
 """What the model says, beside what was measured: errors, curves to many cores, and what may honestly be read from them.
 
 Pure. Costs come from clean builds in mode worker with as many jobs as cores, the crowding from the processor times of that mode with one job
-and with as many as cores. So the walls of mode worker with all cores are near their own source; everything else is predicted.
+and with as many as cores. So the walls of mode worker with all cores are near their own source; everything else is predicted, that mode's
+builds with one job from costs that know of no crowding.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ class Point:
     def error_per_work(self) -> float:
         """Of the wall for each second of processor time.
 
-        A machine that was slower in these builds than in those that the costs come from took longer by the clock and by its processors alike;
-        that falls out here, and the model's own error is left.
+        What makes a build longer by the clock and by its processors alike falls out here: that the machine was slower than in the builds that
+        the costs come from, and that the model errs about the processor time. The latter is `cpu_error`, with the former.
         """
         return (1 + self.error) / (1 + self.cpu_error) - 1
 
@@ -101,18 +102,21 @@ def points(costs: Mapping[Place, Costs], experiments: Sequence[Experiment], core
     """Every measured build that the model has something to say of.
 
     Args:
-        costs: by workspace and profile.
+        costs: by workspace and profile, not yet `crowded`.
         experiments: what was measured.
         cores: of the machine.
     """
     found = []
     for one in experiments:
-        known = costs.get((one.workspace, one.profile))
-        compiled = None if known is None else _compiled(known, one)
-        if known is None or compiled is None:
+        place = (one.workspace, one.profile)
+        learned = costs.get(place)
+        compiled = None if learned is None else _compiled(learned, one)
+        if learned is None or compiled is None:
             continue
         for mode in MODES:
             if taken := one.of(mode):
+                tells_crowding = mode == "worker" and one.jobs == 1 < cores
+                known = learned if tells_crowding else crowded(learned, place, experiments, cores)
                 predicted = predict(known.units, mode, known.machine(cores, one.jobs), compiled)
                 is_source = mode == "worker" and one.jobs == cores and one.scenario == CLEAN
                 found.append(_point(one, mode, taken, predicted, is_source=is_source))
@@ -204,7 +208,7 @@ def _goodness(found: Sequence[Point]) -> str:
     rates = _errors([(abs(point.error_per_work), point.name) for point in foretold])
     return (
         f"Model against measurement: {len(foretold)} points, of the wall {walls}; {verdict}. Of the wall for each second of processor time, "
-        f"from which the machine's wavering speed falls out, {rates}."
+        f"from which the machine's wavering speed falls out (and errors of the processor time, which the table tells), {rates}."
     )
 
 
@@ -284,7 +288,7 @@ def section(costs: Mapping[Place, Costs], experiments: Sequence[Experiment], cor
         cores: of the machine.
     """
     known = {place: crowded(one, place, experiments, cores) for place, one in costs.items()}
-    found = points(known, experiments, cores)
+    found = points(costs, experiments, cores)
     return {
         "cores": cores,
         "points": [point.export() for point in found],
