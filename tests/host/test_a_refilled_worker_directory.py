@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
@@ -14,13 +16,25 @@ from headstart_worker.cargo.commands import Phase, outputs, request_inputs, requ
 from headstart_worker.messages import Input, WorkResponse
 from headstart_worker.testing import FakeHost
 from host import small_graph
-from host.stopped_compiler import STOPPED_AT_METADATA, Stopping
+from process.stopped_rustc import stopped_at_metadata
 from process.support import PATIENCE, Fifo
 
 pytestmark = pytest.mark.rustc
 
 
-async def test_I5_a_failure_for_want_of_inputs_that_the_host_took_away_is_nobodys(tmp_path: Path) -> None:
+FILL: Final[dict[str, Callable[[Path, Path], object]]] = {
+    "symlink": os.symlink,
+    "hardlink": os.link,
+    "copy": shutil.copy2,
+}
+
+
+@pytest.mark.parametrize("kind", list(FILL))
+@pytest.mark.parametrize("failed", ["before", "after"])
+async def test_I5_a_failure_for_want_of_inputs_that_the_host_took_away_is_nobodys(
+    tmp_path: Path, failed: str, kind: str
+) -> None:
+    """The compiler has failed before they are there once more, or its failure is seen only after that."""
     root, directory = tmp_path / "execroot/small", tmp_path / "worker/small"
     directory.mkdir(parents=True)
     units = small_graph.write(root)
@@ -31,21 +45,25 @@ async def test_I5_a_failure_for_want_of_inputs_that_the_host_took_away_is_nobody
             shutil.rmtree(directory / old, ignore_errors=True)
         for path in paths:
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
-            (directory / path).symlink_to(root / path)
+            FILL[kind](root / path, directory / path)
 
     with Fifo(tmp_path / "told") as told, Fifo(tmp_path / "go") as go:
-        rustc = Stopping(tmp_path / "rustc", told, go).program(units.rustc, STOPPED_AT_METADATA)
+        rustc = tmp_path / "rustc"
+        stopped_at_metadata(rustc, units.rustc, go=go.path, told=told.path, at_end=True)
         async with FakeHost(options=[f"--state-dir={tmp_path}/state"], cwd=directory) as host:
 
-            async def half(phase: Phase) -> WorkResponse:
+            async def half(phase: Phase, *, when_filled: int) -> WorkResponse:
                 paths = request_inputs(unit, units, mode="worker", phase=phase, outroot="boxed")
                 fill(paths)
-                lines = request_lines(unit, units, mode="worker", phase=phase, outroot="boxed", rustc=rustc)
+                go.go(when_filled)
+                lines = request_lines(
+                    unit, units, mode="worker", phase=phase, outroot="boxed", rustc=str(rustc)
+                )
                 inputs = [Input(path, hashlib.sha256((root / path).read_bytes()).digest()) for path in paths]
                 return await host.work(lines, inputs)
 
             with trio.fail_after(PATIENCE):
-                early = await half("early")
+                early = await half("early", when_filled=0)
                 assert early.exit_code == 0, early.output
                 await told.pid()
                 metadata = outputs(unit, "boxed").metadata
@@ -53,7 +71,11 @@ async def test_I5_a_failure_for_want_of_inputs_that_the_host_took_away_is_nobody
                 (root / metadata).parent.mkdir(parents=True)
                 shutil.move(directory / metadata, root / metadata)
                 fill(())  # for another action, while the compiler has a native library to read yet
-                go.go(2)
+                go.go()
+                failed_one = await told.pid()  # it is over, and what runs it is not
+                if failed == "before":
+                    go.go()
                 assert (await host.work(("--", "/bin/true"))).exit_code == 0
-                full = await half("full")
+                full = await half("full", when_filled=2 if failed == "before" else 3)
+                assert await told.pid() == await told.pid() != failed_one
     assert full.exit_code == 0, full.output

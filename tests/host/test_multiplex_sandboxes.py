@@ -22,7 +22,7 @@ from headstart_worker.testing.sandboxes import Kind
 from host import search_example, small_graph
 from host.search_example import hashed, tree
 from host.small_graph import ANSWER
-from host.stopped_compiler import STOPPED_AT_METADATA, STOPPED_AT_START, Stopping
+from process.stopped_rustc import stopped_at_metadata, stopped_at_start
 from process.support import PATIENCE, Fifo
 
 pytestmark = [
@@ -152,6 +152,27 @@ def test_I6_inputs_on_another_file_system_than_the_workers_state_give_the_same_b
         shutil.rmtree(directory)
 
 
+@frozen
+class Stopping:
+    """A compiler that stops.
+
+    Attributes:
+        path: its program.
+        told: says its process id when it has stopped.
+        go: lets it go on.
+    """
+
+    path: Path
+    told: Fifo
+    go: Fifo
+
+    def program(self, rustc: str, phase: Phase) -> str:
+        """Writes it: a real rustc that stops within that half of its work."""
+        write = stopped_at_start if phase == "early" else stopped_at_metadata
+        write(self.path, rustc, go=self.go.path, told=self.told.path)
+        return str(self.path)
+
+
 @pytest.fixture
 def stopping(tmp_path: Path) -> Iterator[Stopping]:
     with Fifo(tmp_path / "told") as told, Fifo(tmp_path / "go") as go:
@@ -201,7 +222,7 @@ async def test_I8_the_early_half_is_answered_early_and_a_static_library_is_read_
     sandboxes = Sandboxes(directory, small.root, slots=1, kind=kind, garbage=Garbage())
     options = [f"--state-dir={directory.with_name('state')}"]
     async with FakeHost(protocol, options, cwd=directory) as host:
-        rustc = stopping.program(small.units.rustc, STOPPED_AT_METADATA)
+        rustc = stopping.program(small.units.rustc, "full")
         requests = Requests(small, rustc, host, sandboxes)
         with trio.fail_after(PATIENCE):
             early = await requests.half("early")
@@ -240,7 +261,7 @@ def names_a_sandbox(pid: int, directory: Path) -> list[str]:
 async def test_I2_I8_what_is_cancelled_in_a_sandbox_is_dead_and_the_next_attempt_is_right(
     small: Small, directory: Path, tmp_path: Path, stopping: Stopping, phase: Phase
 ) -> None:
-    rustc = stopping.program(small.units.rustc, STOPPED_AT_START if phase == "early" else STOPPED_AT_METADATA)
+    rustc = stopping.program(small.units.rustc, phase)
     sandboxes = Sandboxes(directory, small.root, slots=2, garbage=Garbage())
     async with FakeHost(options=[f"--state-dir={tmp_path}/state"], cwd=directory) as host:
         requests = Requests(small, rustc, host, sandboxes)

@@ -19,6 +19,7 @@ import headstart_wrapper
 from headstart_worker.messages import Input, WorkResponse
 from headstart_worker.testing import FakeHost
 from process.holdings import Holding, held
+from process.stopped_rustc import stopped_at_metadata
 from process.strace_inodes import within
 from process.strace_lines import calls
 from process.strace_windows import Permitted, Streams, Violation, judge, windows
@@ -65,9 +66,7 @@ class Toolchain:
         """A program of the same name that is stopped between metadata and code."""
         directory.mkdir()
         program = directory / "rustc"
-        script = Path(__file__).with_name("held_rustc.py")
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {script} {self.rustc} {fifo} "$@"\n')
-        program.chmod(0o755)
+        stopped_at_metadata(program, self.rustc, go=fifo)
         return program
 
 

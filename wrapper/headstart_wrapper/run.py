@@ -11,6 +11,7 @@ import contextlib
 import os
 import posixpath
 import signal
+import stat
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -105,7 +106,7 @@ class Run:
         self._cwd = cwd
         self._given = given or cwd
         self._inputs = tuple(inputs)
-        self._awaited: tuple[str, ...] = ()
+        self._awaited: dict[str, tuple[int, ...]] = {}
         self._params = ChangedParams(job, private)
         self.environment = {**env, **dict(job.env)}
         self._pipelined = job.phase is not None or stage is not None
@@ -264,8 +265,12 @@ class Run:
         return self._given != self._cwd
 
     def has_lost_inputs(self) -> bool:
-        """An input is not there any more: the host has given the directory to another action after the early answer."""
-        return not all(map(os.path.exists, self._awaited))
+        """The host has given the directory to another action after the early answer: an input is not there any more, or again.
+
+        It is asked some time after the command failed: inputs that the host has brought back by then were put there anew. One whose
+        links were counted anew looks the same as that; the price is a failing command that runs twice.
+        """
+        return any(_stamp(path) != stamp for path, stamp in self._awaited.items())
 
     def look_around(self) -> None:
         """Takes in what is in the request's directory and counts later; done by `events` if it was not before.
@@ -276,7 +281,7 @@ class Run:
         self._interfaces.look_around(self._given)
         if self.job.phase is not None and not self.is_moved:
             places = (posixpath.join(self._cwd, path) for path in self._inputs)
-            self._awaited = tuple(filter(os.path.exists, places))
+            self._awaited = {path: stamp for path in places if (stamp := _stamp(path))}
 
     def _prepare(self) -> None:
         self.look_around()
@@ -414,6 +419,19 @@ class Run:
 def _made(plan: Plan, cwd: str) -> Iterator[tuple[str, str]]:
     """Everything in private places: (as the command names it, where it is)."""
     return ((name, plan.written(name, cwd)) for name in outputs.written(plan.places))
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """What tells a file from another one of its name; (): nothing is there, or a link that leads nowhere."""
+    try:
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            os.stat(path)  # noqa: PTH116 - hot path
+    except OSError:
+        return ()
+    if stat.S_ISDIR(found.st_mode):  # names come and go in it
+        return (found.st_dev, found.st_ino)
+    return (found.st_dev, found.st_ino, found.st_ctime_ns)
 
 
 def _files(job: Job, cwd: str) -> Callable[[], dict[int, int]] | None:
