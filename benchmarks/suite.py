@@ -27,8 +27,6 @@ from headstart_worker.bench.result import Result
 from headstart_worker.bench.session import Turn
 from headstart_worker.bench.subjects import DEV, RELEASE, Subject
 from headstart_worker.interrupts import interruptible
-from headstart_worker.model.costs import Costs
-from headstart_worker.model.validation import Place
 from headstart_worker.progress import Progress
 from headstart_wrapper.errors import HeadstartError
 
@@ -162,19 +160,14 @@ def measured(parts: Sequence[Part], found: Mapping[tuple[str, str], Subject], pl
         found: what they build, by name and profile.
         place: an existing directory.
     """
-    so_far = session.begun(shlex.join(["benchmarks/suite.py", *sys.argv[1:]]))
-    learned: dict[Place, Costs] = {}
+    begun = session.begun(shlex.join(["benchmarks/suite.py", *sys.argv[1:]]))
     turns = [part.of(found) for part in parts]
     with Progress("bench", total=sum(turn.steps for turn in turns)) as progress:
         several = [
             (turn.all_rounds, session.carry_out(turn, _turn(place, number), progress))
             for number, turn in enumerate(turns)
         ]
-        for turn, done in zip(turns, runner.spread(several), strict=True):
-            if done.costs is not None:
-                learned[turn.subject.name, turn.subject.profile] = done.costs
-            so_far = session.with_turn(so_far, done, learned)
-    return so_far
+        return session.with_turns(begun, runner.spread(several))
 
 
 def _turn(place: Path, number: int) -> Path:

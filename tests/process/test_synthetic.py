@@ -168,8 +168,8 @@ def test_it_takes_the_processor_time_and_the_memory_that_were_chosen(tmp_path: P
     units = write(Shape("costs", (Part("small"), Part("slow", (), 0.2, 0.3), Part("big", memory=400))), root)
     small, slow, big = (compiled(root, units, name) for name in ("small", "slow", "big"))
     assert small.code == slow.code == big.code == 0
-    assert 0.5 <= slow.seconds < 0.9
-    assert small.seconds < 0.4
+    assert 0.5 <= slow.seconds < 0.65
+    assert small.seconds < 0.2
     assert 400 << 20 <= big.memory < 450 << 20
     assert small.memory < 350 << 20
 
@@ -179,7 +179,7 @@ def test_the_chosen_part_of_the_time_is_needed_without_code(tmp_path: Path) -> N
     units = write(Shape("early", (Part("u", (), 0.3, 0.4),)), root)
     whole, part = compiled(root, units, "u"), compiled(root, units, "u", "-Zno-codegen", outroot="hollow")
     assert whole.code == part.code == 0
-    assert 0.3 <= part.seconds < 0.6
+    assert 0.3 <= part.seconds < 0.45
     assert whole.seconds >= 0.7
 
 

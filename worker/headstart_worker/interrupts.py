@@ -41,7 +41,7 @@ def interruptible() -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            found = _first(error)
+            found = first(error)
             if came or isinstance(found, KeyboardInterrupt):  # whatever went wrong while it ended
                 raise BrokenOffError(came[0] if came else signal.SIGINT) from None
             if found is error:
@@ -55,9 +55,8 @@ def _as_interrupts() -> Iterator[list[int]]:
     came: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        if (
-            not came
-        ):  # a second one, as `timeout` sends to the group, must not break off what the first one's end does
+        # A second one, as `timeout` sends to the group, must not break off what the first one's end does.
+        if not came:
             came.append(number)
             signal.raise_signal(signal.SIGINT)
 
@@ -73,11 +72,11 @@ def _as_interrupts() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _first(error: BaseException) -> BaseException:
+def first(error: BaseException) -> BaseException:
     """What went wrong, out of the groups that trio makes: an interrupt before all else, then an error of ours."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     for kind in (KeyboardInterrupt, HeadstartError):
         if (group := error.subgroup(kind)) is not None:
-            return _first(group.exceptions[0])
+            return first(group.exceptions[0])
     return error

@@ -5,7 +5,7 @@ What is finished is handed on after each, so that nothing is lost when a later o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -95,8 +95,9 @@ class Turn:
 
 @frozen
 class Done:
-    """What a turn gave. Attributes: experiments; notes, who was left out; costs, for the model, None: nothing was learned."""
+    """What a turn gave. Attributes: place, what it built; experiments; notes, who was left out; costs, for the model, None: nothing was learned."""
 
+    place: Place
     experiments: tuple[Experiment, ...]
     notes: tuple[str, ...]
     costs: Costs | None
@@ -119,7 +120,7 @@ def measure(order: Order, place: Path, keep: Callable[[Result], None]) -> Result
     Raises:
         HeadstartError: it cannot be done, or builds that must make the same bytes did not.
     """
-    result = begun(order.command)
+    result = first = begun(order.command)
     with Progress("import") as progress:
         found = subjects.subjects(
             order.subject,
@@ -129,16 +130,14 @@ def measure(order: Order, place: Path, keep: Callable[[Result], None]) -> Result
             without=order.without,
             progress=progress,
         )
-    learned: dict[Place, Costs] = {}
+    turns_done: list[Done] = []
     with Progress("bench") as progress:
         turns = [_turn(order, subject, jobs) for subject in found for jobs in order.jobs]
         for number, turn in enumerate(turns):
             if progress.total is None:
                 progress.total = len(turns) * turn.steps
-            done = runner.finish(carry_out(turn, place / f"turn-{number}", progress))
-            if done.costs is not None:
-                learned[turn.subject.name, turn.subject.profile] = done.costs
-            result = with_turn(result, done, learned)
+            turns_done.append(runner.finish(carry_out(turn, place / f"turn-{number}", progress)))
+            result = with_turns(first, turns_done)
             keep(result)
     return result
 
@@ -184,18 +183,21 @@ def carry_out(turn: Turn, scratch: Path, progress: Progress) -> Rounds[Done]:
     missing = [place for place in turn.edits if place not in turn.edited]
     notes += (f"{subject.name} is too small for edits at: {', '.join(missing)}",) if missing else ()
     learns = lessons and turn.jobs == machine.cores()
-    return Done(tuple(made), notes, costs.middle(lessons) if learns else None)
+    return Done(
+        (subject.name, subject.profile), tuple(made), notes, costs.middle(lessons) if learns else None
+    )
 
 
-def with_turn(result: Result, done: Done, learned: Mapping[Place, Costs]) -> Result:
-    """A result with one turn more, and the model over all of them."""
-    known = (*result.experiments, *done.experiments)
+def with_turns(first: Result, several: Sequence[Done]) -> Result:
+    """A result that has `begun`, with what turns gave, and the model over all of them."""
+    known = tuple(experiment for done in several for experiment in done.experiments)
+    learned = {done.place: done.costs for done in several if done.costs is not None}
     return evolve(
-        result,
+        first,
         experiments=known,
         ended=_now(),
         model=validation.section(learned, known, machine.cores()) if learned else None,
-        notes=tuple(dict.fromkeys((*result.notes, *done.notes))),
+        notes=tuple(dict.fromkeys(note for done in several for note in done.notes)),
     )
 
 

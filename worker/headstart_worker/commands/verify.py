@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from headstart_worker import interrupts
 from headstart_worker.verify import copies, report
 from headstart_worker.verify.request import MAX_SIZE, Request, read
 from headstart_worker.verify.verification import Verdict, Verification, Verifier
@@ -111,14 +112,9 @@ async def _until_signalled(request: Request, source: copies.Source) -> Verificat
                 copies.remove(base)
             nursery.cancel_scope.cancel()
     except* HeadstartError as group:
-        error = _first(group)
+        error = interrupts.first(group)
         raise error from error.__cause__
     return done
-
-
-def _first(group: BaseExceptionGroup[HeadstartError]) -> HeadstartError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _progress(title: str) -> None:

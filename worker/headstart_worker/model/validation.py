@@ -113,11 +113,12 @@ def points(costs: Mapping[Place, Costs], experiments: Sequence[Experiment], core
         compiled = None if learned is None else _compiled(learned, one)
         if learned is None or compiled is None:
             continue
+        known = crowded(learned, place, experiments, cores)
         for mode in MODES:
             if taken := one.of(mode):
                 tells_crowding = mode == "worker" and one.jobs == 1 < cores
-                known = learned if tells_crowding else crowded(learned, place, experiments, cores)
-                predicted = predict(known.units, mode, known.machine(cores, one.jobs), compiled)
+                source = learned if tells_crowding else known
+                predicted = predict(source.units, mode, source.machine(cores, one.jobs), compiled)
                 is_source = mode == "worker" and one.jobs == cores and one.scenario == CLEAN
                 found.append(_point(one, mode, taken, predicted, is_source=is_source))
     return found
