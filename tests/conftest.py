@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from survivors import VARIABLE, await_none, descriptors, zombies
 
@@ -17,8 +18,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGQUIT, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
 
+# How long an example takes is the machine's affair, which may have other work.
+settings.register_profile("suite", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
 _WATCHED = {"process", "host", "real"}
 """Directories of the tests that start processes."""
+
+_LEFT_SECONDS = 20.0
+"""How long a process may go on ending before it counts as left: what a job may take (I3) its own tests measure."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +39,7 @@ def tag(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv(VARIABLE, value)
     before = descriptors()
     yield value
-    survivors = await_none(value)
+    survivors = await_none(value, _LEFT_SECONDS)
     gc.collect()
     leaked = {number: place for number, place in descriptors().items() if before.get(number) != place}
     if survivors:

@@ -92,7 +92,7 @@ class BazelWorkspace:
             "bazel",
             "--nohome_rc",  # but the system's: a distribution says there where its Bazel lies
             f"--output_user_root={self.output_user_root}",
-            "--max_idle_secs=60",  # when a test is killed, its server goes by itself
+            "--max_idle_secs=300",  # when a test is killed, its server goes by itself
             command,
             *(options if command not in {"clean", "shutdown"} else []),
             *arguments,

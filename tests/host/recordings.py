@@ -48,7 +48,8 @@ def read_recordings(directory: Path, protocol: str) -> list[Recording]:
 def _read(path: Path, protocol: str) -> Recording:
     worker, host = codec_for(protocol), host_codec_for(protocol)
     messages: list[WorkRequest | WorkResponse] = []
-    for line in path.read_text().splitlines():
+    complete, _, _ = path.read_text().rpartition("\n")  # the worker may still be writing the next line
+    for line in complete.splitlines():
         data = bytes.fromhex(line[1:])
         if line[0] == ">":
             worker.feed(data)

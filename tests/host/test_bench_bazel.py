@@ -16,6 +16,7 @@ from host.bazel_workspace import HEADSTART, one_at_a_time
 pytestmark = [
     pytest.mark.bazel,
     pytest.mark.rustc,
+    pytest.mark.xdist_group("bazel"),
     pytest.mark.skipif(
         shutil.which("bazel") is None or shutil.which("cargo") is None, reason="no bazel, or no cargo"
     ),

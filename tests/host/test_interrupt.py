@@ -22,7 +22,8 @@ import pytest
 
 from host.bazel_workspace import BazelWorkspace, bazel_workspace
 from host.gates import ARRIVE, Gate
-from survivors import GONE_SECONDS, await_exit
+from process.support import PATIENCE
+from survivors import await_exit
 
 pytestmark = [
     pytest.mark.bazel,
@@ -187,7 +188,8 @@ def test_I3_ctrl_c_leaves_no_compiler_and_the_next_build_is_right(tmp_path: Path
             assert names.count("rustc") == 3, compilers
             assert names.count("sh") == 2, compilers
             build.send_signal(signal.SIGINT)
-            assert await_exit(compilers, GONE_SECONDS), "a compiler is alive a second after Ctrl-C"
+            # Bazel's client, its server and the worker have to hear of it, one after the other.
+            assert await_exit(compilers, PATIENCE), "a compiler survives Ctrl-C"
             assert build.wait() == INTERRUPTED
         assert workspace.compilers() == {}, "nor was another one started"
 

@@ -11,7 +11,8 @@ import pytest
 
 from headstart_worker import timeline
 from host.bazel_workspace import HEADSTART, BazelWorkspace, bazel_workspace, copy_headstart
-from survivors import GONE_SECONDS, await_exit
+from process.support import PATIENCE
+from survivors import await_exit
 
 pytestmark = [
     pytest.mark.bazel,
@@ -167,9 +168,8 @@ def test_I2_the_loser_of_a_race_is_cancelled_in_the_middle_of_its_work(
     for number, loser in enumerate(losers):
         workspace.write("round.txt", f"{loser} {number}\n")
         workspace.bazel("build", *flags, "//:race")
-        assert await_exit(workspace.compilers(), GONE_SECONDS), (
-            f"the {loser} branch of round {number} is alive"
-        )
+        # Bazel does not wait for the loser's end.
+        assert await_exit(workspace.compilers(), PATIENCE), f"the {loser} branch of round {number} is alive"
         output = (workspace.root / "bazel-bin" / "race.out").read_text()
         assert output == f"{loser} lost round {number}\n"
     assert len(list(traces.iterdir())) <= 4, "a cancelled worker serves again"

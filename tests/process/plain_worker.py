@@ -21,10 +21,10 @@ def serve(request: WorkRequest) -> None:
     """Runs one command and answers."""
     done = subprocess.run(request.arguments, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     response = WorkResponse(request.request_id, done.returncode, (done.stdout + done.stderr).decode())
-    os.write(1, codec.encode(response))  # less than a pipe takes at once
     for marker in markers:
         with marker.open("a") as file:
             file.write(f"{' '.join(request.arguments[:1])}\n")
+    os.write(1, codec.encode(response))  # less than a pipe takes at once
 
 
 codec = codec_for("json" if "--json" in sys.argv else "proto")

@@ -135,3 +135,10 @@ HELD_MODES = [
     for mode in (Sandbox.ENFORCE, Sandbox.STRICT)
 ]
 """The modes in which the kernel holds a job, for tests that have one; those that this machine lacks are skipped with the reason."""
+
+
+def until_it_waits(pid: int, *, threads: int = 1, where: str = "poll") -> None:
+    """Returns when a wrapper waits with its first thread, and has that many: one more for a reader. Only the kernel tells."""
+    tasks = Path(f"/proc/{pid}/task")
+    while len(list(tasks.iterdir())) < threads or where not in (tasks / str(pid) / "wchan").read_text():
+        os.sched_yield()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from process.support import PATIENCE, Fifo, gone
+from process.support import PATIENCE, Fifo, gone, until_it_waits
 
 MakeFifo = Callable[[str], Fifo]
 
@@ -194,7 +194,7 @@ async def test_a_full_pipe_does_not_hold_up_the_job(
     os.set_blocking(writer, True)
     script = f"echo e > o/e; echo $$ > {pids}; exec sleep 99"
     with running(
-        f"--early-fd={writer}", EARLY, "--timeout=0.5", *sh(script), cwd=tmp_path, give=(writer,)
+        f"--early-fd={writer}", EARLY, "--timeout=3", *sh(script), cwd=tmp_path, give=(writer,)
     ) as process:
         os.close(writer)
         await gone(await pids.pid())
@@ -207,7 +207,7 @@ async def test_a_fifo_without_a_reader_holds_up_our_end_only(tmp_path: Path, fif
     pids = fifo("pids")
     os.mkfifo(tmp_path / "told")
     script = f"echo e > o/e; echo $$ > {pids}; exec sleep 99"
-    with running("--early-fifo=told", EARLY, "--timeout=0.5", *sh(script), cwd=tmp_path) as process:
+    with running("--early-fifo=told", EARLY, "--timeout=3", *sh(script), cwd=tmp_path) as process:
         await gone(await pids.pid())
         assert process.poll() is None
         assert (tmp_path / "told").read_text() == "0\n"
@@ -254,13 +254,6 @@ async def test_a_signal_ends_the_wait_for_a_reader(
         _, said = process.communicate(timeout=20)
     assert process.returncode == (4 if "exit 4" in script else -number)
     assert f"--early-fifo=told had no reader when {number.name} came" in said.decode()
-
-
-def until_it_waits(pid: int, *, threads: int = 1, where: str = "poll") -> None:
-    """Returns when a wrapper waits with its first thread, and has that many: one more for a reader. Only the kernel tells."""
-    tasks = Path(f"/proc/{pid}/task")
-    while len(list(tasks.iterdir())) < threads or where not in (tasks / str(pid) / "wchan").read_text():
-        os.sched_yield()
 
 
 async def test_a_signal_that_ends_the_job_ends_us_without_a_reader(tmp_path: Path, fifo: MakeFifo) -> None:
@@ -370,7 +363,7 @@ async def test_I2_a_command_is_ended_with_the_job(tmp_path: Path, fifo: MakeFifo
         EARLY,
         f"--on-early=trap '' TERM; sleep 99 & echo $$ > {command}; echo $! > {command}; wait",
         "--kill-delay=0.1",
-        *(("--timeout=1.5",) if way == "timeout" else ()),
+        *(("--timeout=5",) if way == "timeout" else ()),
         *sh(f"echo e > o/e; echo $$ > {job}; read x < {go}; {then}"),
         cwd=tmp_path,
     ) as process:
@@ -393,7 +386,7 @@ async def test_a_command_hears_of_the_end_first(tmp_path: Path, fifo: MakeFifo) 
     for options, number, then in (
         ((), signal.SIGTERM, "exec sleep 99"),
         ((), signal.SIGHUP, "exit 0"),
-        (("--timeout=3",), None, "exec sleep 99"),
+        (("--timeout=8",), None, "exec sleep 99"),
     ):
         command, job = fifo(f"command-{number}"), fifo(f"job-{number}")
         with running(
@@ -411,6 +404,35 @@ async def test_a_command_hears_of_the_end_first(tmp_path: Path, fifo: MakeFifo) 
                 process.send_signal(number)
             said, _ = process.communicate(timeout=20)
         assert said == b"cleaned\n"
+
+
+INTERRUPTED_START = """
+import os, signal
+from headstart_wrapper import announce
+from headstart_wrapper.job import Job, Outcome
+started = announce._started
+
+def slowly(*arguments):
+    group = started(*arguments)
+    with open("ready") as ready:
+        ready.read()
+    announcer.interrupt(signal.SIGHUP)
+    return group
+
+announce._started = slowly
+command = "trap 'echo heard; exit' HUP; sleep 99 & echo > ready; wait"
+announcer = announce.Announcer(Job(command=("true",), on_early=command, kill_delay=20))
+announcer.complete(cwd=os.getcwd(), env=os.environ)
+announcer.finished(Outcome(exit_code=0))
+"""
+"""The command is there, and whoever starts it does not know it yet when the signal comes."""
+
+
+def test_a_signal_that_comes_while_the_command_starts_is_told_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ready")
+    command = [sys.executable, "-c", INTERRUPTED_START]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert ended.stdout == b"heard\n", ended.stderr
 
 
 async def test_I3_a_command_does_not_survive_our_kill(tmp_path: Path, fifo: MakeFifo) -> None:

@@ -148,7 +148,7 @@ def test_a_death_by_signal_is_died_again(wrapper: Wrapper, number: signal.Signal
         assert wrapper.run(*flags, "--", "sh", "-c", f"kill -{number} $$").returncode == -number
 
 
-@pytest.mark.parametrize("flags", [["-t0.9", "-k9"], ["--timeout=0.9", "--kill_delay=9"]])
+@pytest.mark.parametrize("flags", [["-t2.9", "-k9"], ["--timeout=2.9", "--kill_delay=9"]])
 def test_a_timeout_is_a_term_to_the_group(wrapper: Wrapper, flags: list[str]) -> None:
     script = f"trap 'echo TERM; exit 7' TERM; {FOR_EVER}"
     done = wrapper.run(*flags, "--", "sh", "-c", script)
@@ -162,7 +162,7 @@ async def test_a_timeout_is_a_kill_after_the_delay(wrapper: Wrapper, fifo: MakeF
     script = (
         f"trap '' TERM; sh -c 'echo $$ > {pids}; while :; do sleep 99; done' & while :; do sleep 99; done"
     )
-    done = wrapper.run("-t", "0.9", "-k", "0.1", "--", "sh", "-c", script)
+    done = wrapper.run("-t", "2.9", "-k", "0.1", "--", "sh", "-c", script)
     assert done.returncode == (124 if wrapper.is_ours else -signal.SIGALRM)
     await gone(await pids.pid())
 

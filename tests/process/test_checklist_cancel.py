@@ -299,7 +299,7 @@ async def test_C49_I2_there_is_no_job_that_cannot_be_cancelled_one_that_ignores_
         "while :; do wait; sleep 1000; done"
     )
     async with worker(protocol, "--jobs=2") as host:
-        await host.send(WorkRequest(5, sh(tree, "--kill-delay=0.2")))
+        await host.send(WorkRequest(5, sh(tree, "--kill-delay=2")))
         found = [await pids.pid() for _ in range(3)]
         assert all(map(is_alive, found))
         await host.cancel(5)

@@ -113,12 +113,12 @@ def test_a_confinement_that_cannot_be_made_fails_the_job_alone(spawner: Spawner,
 def test_a_timeout_ends_a_confined_tree(spawner: Spawner, fifo: MakeFifo) -> None:
     ready = fifo("ready")
     script = f"trap '' TERM; setsid sh -c 'echo > {ready}; sleep 60' & sleep 60; sleep 60"
-    events = list(Supervisor(launch(script, rules(write=(ready,)), timeout=0.5), spawner).events())
+    events = list(Supervisor(launch(script, rules(write=(ready,)), timeout=3), spawner).events())
     last = events[-1]
     assert isinstance(last, Exited)
     assert last.timed_out
     assert os.waitstatus_to_exitcode(last.status) == -signal.SIGKILL
-    assert last.usage.wall < 5  # and what it left, the fixture looks for
+    assert last.usage.wall < 20  # and what it left, the fixture looks for
 
 
 def test_the_usage_is_the_jobs_own() -> None:

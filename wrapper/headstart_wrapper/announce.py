@@ -82,6 +82,10 @@ class Announcer:
                 self._command = _started(self._job.on_early, cwd, env)
             except HeadstartError as error:
                 self._problems.append(f"--on-early was not run: {error}")
+            if (
+                self._command is not None and self._ended_by is not None
+            ):  # it came while the command was started
+                self._command.signal(self._ended_by)
 
     def interrupt(self, number: int) -> None:
         """A signal has reached us (in its handler): one that ends is for the command too, and ends our waits."""

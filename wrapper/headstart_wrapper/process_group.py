@@ -56,8 +56,8 @@ from headstart_wrapper.hints import TYPE_CHECKING, Final, Protocol, final
 if TYPE_CHECKING:
     from headstart_wrapper.sandbox.confinement import Confinement
 
-ESCAPED_SECONDS: Final = 0.2
-"""How long those that left the group may take to die; a worker has one second in all."""
+ESCAPED_SECONDS: Final = 1.0
+"""How long those that left the group, and were killed, may take to die before the job's end is told all the same (I2)."""
 
 _PIDFD_SIGNAL_PROCESS_GROUP: Final = 4
 """pidfd_send_signal(2), Linux 6.9: to the group whose leader this is, even when its id was given away."""

@@ -11,7 +11,6 @@ import contextlib
 import os
 import posixpath
 import signal
-import stat
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -29,6 +28,7 @@ from headstart_wrapper.streams import EarlyComplete, Launch, Text
 from headstart_wrapper.supervise import Exited, Started, Supervisor
 
 if TYPE_CHECKING:
+    from headstart_wrapper.lost_inputs import Witness
     from headstart_wrapper.sandbox.held import Held
     from headstart_wrapper.terminal import JobControl
 
@@ -106,7 +106,7 @@ class Run:
         self._cwd = cwd
         self._given = given or cwd
         self._inputs = tuple(inputs)
-        self._awaited: dict[str, tuple[int, ...]] = {}
+        self._witness: Witness | None = None
         self._params = ChangedParams(job, private)
         self.environment = {**env, **dict(job.env)}
         self._pipelined = job.phase is not None or stage is not None
@@ -265,12 +265,8 @@ class Run:
         return self._given != self._cwd
 
     def has_lost_inputs(self) -> bool:
-        """The host has given the directory to another action after the early answer: an input is not there any more, or again.
-
-        It is asked some time after the command failed: inputs that the host has brought back by then were put there anew. One whose
-        links were counted anew looks the same as that; the price is a failing command that runs twice.
-        """
-        return any(_stamp(path) != stamp for path, stamp in self._awaited.items())
+        """The host has given the directory to another action after the early answer: an input is not there any more, or again."""
+        return self._witness is not None and self._witness.misses_any()
 
     def look_around(self) -> None:
         """Takes in what is in the request's directory and counts later; done by `events` if it was not before.
@@ -280,8 +276,11 @@ class Run:
         """
         self._interfaces.look_around(self._given)
         if self.job.phase is not None and not self.is_moved:
-            places = (posixpath.join(self._cwd, path) for path in self._inputs)
-            self._awaited = {path: stamp for path in places if (stamp := _stamp(path))}
+            from headstart_wrapper.lost_inputs import Witness  # noqa: PLC0415 - for pipelined jobs
+
+            self._witness = Witness(
+                posixpath.join(self._cwd, path) for path in (*self._inputs, *self.job.inputs)
+            )
 
     def _prepare(self) -> None:
         self.look_around()
@@ -419,19 +418,6 @@ class Run:
 def _made(plan: Plan, cwd: str) -> Iterator[tuple[str, str]]:
     """Everything in private places: (as the command names it, where it is)."""
     return ((name, plan.written(name, cwd)) for name in outputs.written(plan.places))
-
-
-def _stamp(path: str) -> tuple[int, ...]:
-    """What tells a file from another one of its name; (): nothing is there, or a link that leads nowhere."""
-    try:
-        found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode):
-            os.stat(path)  # noqa: PTH116 - hot path
-    except OSError:
-        return ()
-    if stat.S_ISDIR(found.st_mode):  # names come and go in it
-        return (found.st_dev, found.st_ino)
-    return (found.st_dev, found.st_ino, found.st_ctime_ns)
 
 
 def _files(job: Job, cwd: str) -> Callable[[], dict[int, int]] | None:

@@ -57,8 +57,9 @@ _MOST_BYTES = 8 << 20
 """Of a message: above what the kernel takes as a command (6 MiB, execve(2)). Refused before it is sent, because what this
 process once held is the floor of every later child's peak memory."""
 
-_ORPHAN_SECONDS = 0.2
-"""How long a killed orphan may take to die before its job's end is reported all the same; the next look finds it again."""
+_ORPHAN_SECONDS = 1.0
+"""How long a killed orphan may take to die before its job's end is reported all the same; the next look finds it again. On a busy
+machine, or with much memory to give back, it takes its time, and what is answered says that it is dead (I2)."""
 
 _LOOK_SECONDS = 0.05
 """How long after a job's end orphans are looked for once more: what was killed with its group may hand over its children
@@ -69,6 +70,9 @@ _ROUND_SECONDS = 1.0
 
 _END_SECONDS = 0.8
 """How long everything may take to die when the worker is gone; I3 gives one second in all."""
+
+_GENERATION_SECONDS = 0.2
+"""How long the killed may take to die, and hand over their children, when that time is over."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -445,9 +449,12 @@ class Children:
         for pid in self._leaders:
             _kill(-pid)
         self._leaders.clear()
-        while (left := self.own()) and time.monotonic() < deadline:
+        killed: set[int] = set()
+        # The waiting has an end, the killing has none before its work is done: this process may have been held up itself.
+        while (left := self.own()) and (time.monotonic() < deadline or not killed.issuperset(left)):
+            killed.update(left)
             self._lingering.clear()
-            self._end(left, deadline)
+            self._end(left, max(deadline, time.monotonic() + _GENERATION_SECONDS))
 
     def own(self) -> list[int]:
         """The children of this process."""

@@ -30,7 +30,7 @@ _READ: Final = 1 << 16
 
 _FIRST_ID: Final = 1000
 
-_END_SECONDS: Final = 5.0
+_END_SECONDS: Final = 20.0
 """How long a worker may take to end when a host leaves: it promises one second, a busy machine may make it late."""
 
 
