@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Self
 
@@ -142,3 +143,12 @@ def until_it_waits(pid: int, *, threads: int = 1, where: str = "poll") -> None:
     tasks = Path(f"/proc/{pid}/task")
     while len(list(tasks.iterdir())) < threads or where not in (tasks / str(pid) / "wchan").read_text():
         os.sched_yield()
+
+
+def waiting_for_term(says: str, then: str) -> tuple[str, ...]:
+    """A command in Python that says something, and does something else when it is told to end.
+
+    A shell may miss what comes just before it begins to read.
+    """
+    block = "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])"
+    return (sys.executable, "-I", "-S", "-c", f"{block}; {says}; signal.sigwait([signal.SIGTERM]); {then}")

@@ -26,7 +26,7 @@ import pytest
 
 from headstart_worker.messages import Input, WorkRequest, WorkResponse
 from headstart_worker.testing import FakeHost
-from process.support import Fifo, cancelled, response, sh
+from process.support import Fifo, cancelled, response, sh, waiting_for_term
 
 Worker = Callable[..., FakeHost]
 MakeFifo = Callable[[str], Fifo]
@@ -66,9 +66,14 @@ async def test_C38_I2_a_cancel_is_answered_when_its_job_is_done(
 ) -> None:
     """A job that takes its time to end, and calls that a success: no answer before, and one after it."""
     ready, go = fifo("ready"), fifo("go")
-    script = f"trap 'echo told > {ready}' TERM; echo > {ready}; read x < {go} || read x < {go}; echo done"
+    says, told, waits = (
+        f"open('{ready}', 'w').write('\\n')",
+        f"open('{ready}', 'w').write('told\\n')",
+        f"open('{go}').readline()",
+    )
+    job = waiting_for_term(says, f"{told}; {waits}; print('done')")
     async with worker(protocol) as host:
-        await host.send(WorkRequest(42, sh(script, "--kill-delay=900")))
+        await host.send(WorkRequest(42, ("--kill-delay=900", "--", *job)))
         await ready.line()
         await host.cancel(42)
         assert await ready.line() == "told"

@@ -68,7 +68,7 @@ async def test_the_worker_serves_while_a_child_is_being_started(worker: Worker, 
         log = tmp_path / "strace"
         # Every execve below the helper now takes as long as a slow file system would make it.
         command = [STRACE, "-f", "-p", str(helper), "-e", "trace=execve", "-o", str(log)]
-        inject = ["-e", "inject=execve:delay_enter=700000"]
+        inject = ["-e", "inject=execve:delay_enter=3000000"]
         tracer = await trio.lowlevel.open_process([*command, *inject], stderr=subprocess.PIPE)
         try:
             assert tracer.stderr is not None

@@ -120,7 +120,7 @@ def test_the_job_and_its_end_are_told(tmp_path: Path) -> None:
         (("--", "sh", "-c", "kill -40 $$"), -40, {"exit_code": 168, "signal_name": "SIGRTMIN+6"}),
         (("--timeout=0.1", "--", "sleep", "60"), 124, {"signal": signal.SIGTERM, "timed_out": True}),
         (
-            ("--timeout=0.1", "--kill-delay=0.1", "--", "sh", "-c", "trap '' TERM; sleep 60"),
+            ("--timeout=3", "--kill-delay=0.1", "--", "sh", "-c", "trap '' TERM; sleep 60"),
             124,
             {"signal": 9},
         ),

@@ -11,7 +11,7 @@ import trio
 
 from headstart_worker.messages import Input, WorkRequest, WorkResponse
 from headstart_worker.testing import FakeHost
-from process.support import PATIENCE, Fifo, gone, links, response, sh
+from process.support import PATIENCE, Fifo, gone, links, response, sh, waiting_for_term
 from survivors import is_alive
 
 Worker = Callable[..., FakeHost]
@@ -167,15 +167,17 @@ HALVES = {
 async def test_I5_a_full_request_is_not_answered_while_another_compiler_may_write_its_output(
     worker: Worker, workspace: Path, fifo: MakeFifo
 ) -> None:
-    pids, go, late, never = (fifo(name) for name in ("pids", "go", "late", "never"))
+    pids, go, late = (fifo(name) for name in ("pids", "go", "late"))
     early, full = ((f"--phase={phase}", "--early-output=early") for phase in ("early", "full"))
     script = f"{EARLY}; echo $$ > {pids}; read x < {go}; printf code > full"
-    last_words = f"read x < {late}; printf old > full; exit"
-    stubborn = f"trap '{last_words}' TERM; echo $$ > {pids}; while :; do read x < {never}; done"
+    stubborn = waiting_for_term(
+        f"print(os.getpid(), file=open('{pids}', 'w'))",
+        f"open('{late}').readline(); open('full', 'w').write('old')",
+    )
     async with worker("proto", "--jobs=3") as host:
         assert (await host.work(sh(script, *early))).exit_code == 0
         compiler = await pids.pid()
-        await host.send(WorkRequest(1, sh(stubborn, "--output=full", "--kill-delay=1000")))
+        await host.send(WorkRequest(1, ("--output=full", "--kill-delay=1000", "--", *stubborn)))
         older = await pids.pid()
         await host.send(WorkRequest(2, sh(script, *full, "--output=full")))
         assert (await host.work(sh("true"))).exit_code == 0  # so the full request has its place

@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 ESCAPED_SECONDS: Final = 1.0
 """How long those that left the group, and were killed, may take to die before the job's end is told all the same (I2)."""
 
+_TRACER_SECONDS: Final = 5.0
+"""How long one of these may take that traces the leader: only then is the tracer taken for somebody else's."""
+
 _PIDFD_SIGNAL_PROCESS_GROUP: Final = 4
 """pidfd_send_signal(2), Linux 6.9: to the group whose leader this is, even when its id was given away."""
 
@@ -308,7 +311,7 @@ class ProcessGroup:
     def _collect(self) -> spawner.Reaped:
         reaped = self._spawner.reap(self.pid)
         if reaped is None:  # a tracer is told of the end before the parent; it may be one that escaped
-            stragglers.end_holders(self._guard.id, seconds=ESCAPED_SECONDS)
+            stragglers.end_holders(self._guard.id, seconds=_TRACER_SECONDS)
             reaped = self._spawner.reap(self.pid)
         if reaped is None:
             raise MachineError(

@@ -35,7 +35,7 @@ _BRING: Final[Mapping[Kind, Callable[[str, str], object]]] = {
     "copy": shutil.copy,
 }
 
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, int, int, int]
 
 _LINES: Final = 50
 """Of garbage: a file that is longer than some inputs and shorter than others."""
@@ -239,13 +239,16 @@ class Sandboxes:
 
 
 def _stamps(directory: Path) -> dict[str, _Stamp]:
-    """What is in it, of each its inode; of a file also its number of links and the time of its last change."""
+    """What is in it, of each its inode; of a file also its number of links, its size and the time of its last change."""
     found: dict[str, _Stamp] = {}
     for path in directory.rglob("*"):
         status = path.lstat()
         # A directory changes with what is in it, which is told by name.
-        times = (0, 0) if stat.S_ISDIR(status.st_mode) else (status.st_nlink, status.st_ctime_ns)
-        found[str(path.relative_to(directory))] = (status.st_ino, *times)
+        looks = (status.st_nlink, status.st_size, status.st_ctime_ns)
+        found[str(path.relative_to(directory))] = (
+            status.st_ino,
+            *((0, 0, 0) if stat.S_ISDIR(status.st_mode) else looks),
+        )
     return found
 
 
