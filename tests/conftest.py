@@ -25,8 +25,8 @@ settings.load_profile("suite")
 _WATCHED = {"process", "host", "real"}
 """Directories of the tests that start processes."""
 
-_LEFT_SECONDS = 20.0
-"""How long a process may go on ending before it counts as left: what a job may take (I3) its own tests measure."""
+_LEFT_SECONDS = 5.0
+"""How long a process may go on ending before it counts as left: the second of I3 is measured by tests of their own."""
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Self
 
@@ -141,7 +142,9 @@ HELD_MODES = [
 def until_it_waits(pid: int, *, threads: int = 1, where: str = "poll") -> None:
     """Returns when a wrapper waits with its first thread, and has that many: one more for a reader. Only the kernel tells."""
     tasks = Path(f"/proc/{pid}/task")
+    deadline = time.monotonic() + PATIENCE
     while len(list(tasks.iterdir())) < threads or where not in (tasks / str(pid) / "wchan").read_text():
+        assert time.monotonic() < deadline, f"{pid} does not wait"
         os.sched_yield()
 
 

@@ -41,6 +41,10 @@ def loses_another_name(inputs: Path) -> None:
     (inputs / "other").unlink()
 
 
+def gets_another_name(inputs: Path) -> None:
+    (inputs / "third").hardlink_to(inputs / "file")
+
+
 def is_read(inputs: Path) -> None:
     (inputs / "link").read_text()
 
@@ -74,7 +78,7 @@ def is_another_directory(inputs: Path) -> None:
     (inputs / "directory/inner").write_text("inner")
 
 
-KEPT = (nothing, is_read, loses_another_name)
+KEPT = (nothing, is_read, gets_another_name, loses_another_name)
 LOST = (is_gone, is_a_copy, is_another_link, is_linked_anew, leads_elsewhere, is_another_directory)
 
 

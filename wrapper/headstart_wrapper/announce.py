@@ -78,13 +78,13 @@ class Announcer:
         self.told = True
         self._tell(0)
         if self._job.on_early is not None:
+            before = self._ended_by
             try:
                 self._command = _started(self._job.on_early, cwd, env)
             except HeadstartError as error:
                 self._problems.append(f"--on-early was not run: {error}")
-            if (
-                self._command is not None and self._ended_by is not None
-            ):  # it came while the command was started
+                return
+            if before is None and self._ended_by is not None:  # it came while the command was started
                 self._command.signal(self._ended_by)
 
     def interrupt(self, number: int) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from headstart_wrapper.sandbox.confinement import Confinement
 
 _CLOSE_SECONDS: Final = 2.0
-"""How long a helper may take to end when it is told to; it gives what it kills less than half of that."""
+"""How long a helper may take to end when it is told to; it gives what it kills less than half of that, unless it is held up."""
 
 
 @final

@@ -4,7 +4,9 @@ A host may give a request's directory to another action as soon as it has the ea
 request for the full half. A command that fails in between fails for want of inputs, and nobody is there to look at that moment.
 So what is looked at is not only whether they are there, but whether they are still the same.
 
-Not seen: a directory that was moved away and back with all that is in it.
+In doubt they are not: a file that was given other permissions, or a directory that got another entry, counts as brought back. The
+price is a failing command that runs twice. Not seen are a directory that was moved away and back with all that is in it, and a
+file whose link was removed and made anew while it got or lost another one.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ def _is_kept(before: tuple[_Look, ...], now: tuple[_Look, ...]) -> bool:
 
 
 def _is_same(before: _Look, now: _Look) -> bool:
-    """A file that has only lost another of its names is the same: ours are private ones of what a host has published."""
+    """A file that has only got or lost another name is the same: ours are private ones of what a host gave or published."""
     *file, changed, links = before
     *its_file, its_change, its_links = now
-    return file == its_file and (changed == its_change or its_links < links)
+    return file == its_file and (changed == its_change or its_links != links)

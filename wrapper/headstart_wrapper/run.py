@@ -279,7 +279,7 @@ class Run:
             from headstart_wrapper.lost_inputs import Witness  # noqa: PLC0415 - for pipelined jobs
 
             self._witness = Witness(
-                posixpath.join(self._cwd, path) for path in (*self._inputs, *self.job.inputs)
+                posixpath.join(self._cwd, path) for path in dict.fromkeys((*self._inputs, *self.job.inputs))
             )
 
     def _prepare(self) -> None:

@@ -57,9 +57,9 @@ _MOST_BYTES = 8 << 20
 """Of a message: above what the kernel takes as a command (6 MiB, execve(2)). Refused before it is sent, because what this
 process once held is the floor of every later child's peak memory."""
 
-_ORPHAN_SECONDS = 1.0
-"""How long a killed orphan may take to die before its job's end is reported all the same; the next look finds it again. On a busy
-machine, or with much memory to give back, it takes its time, and what is answered says that it is dead (I2)."""
+_ORPHAN_SECONDS = 0.2
+"""How long a killed orphan may take to die before its job's end is reported all the same; the next look finds it again. Meanwhile
+no other job starts, and the worker's death is not seen."""
 
 _LOOK_SECONDS = 0.05
 """How long after a job's end orphans are looked for once more: what was killed with its group may hand over its children
@@ -73,6 +73,9 @@ _END_SECONDS = 0.8
 
 _GENERATION_SECONDS = 0.2
 """How long the killed may take to die, and hand over their children, when that time is over."""
+
+_LATE_GENERATIONS = 50
+"""So often then; one of another user, whom we may not kill, could have children for ever."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -437,10 +440,12 @@ class Children:
 
     def end_orphans(self) -> None:
         """Kills the orphans of jobs that are over, until none is left or time is over, and reaps the dead ones."""
-        deadline = time.monotonic() + _ORPHAN_SECONDS
         found = self._unwanted()
-        while found and time.monotonic() < deadline:
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while found:
             self._end(found, deadline)
+            if time.monotonic() >= deadline:
+                return
             found = [pid for pid in self._unwanted() if pid not in self._lingering]
 
     def end_all(self) -> None:
@@ -450,8 +455,11 @@ class Children:
             _kill(-pid)
         self._leaders.clear()
         killed: set[int] = set()
-        # The waiting has an end, the killing has none before its work is done: this process may have been held up itself.
+        late = 0
+        # This process may have been held up itself: whom it has not killed yet, it kills when the time is over, too.
         while (left := self.own()) and (time.monotonic() < deadline or not killed.issuperset(left)):
+            if time.monotonic() >= deadline and (late := late + 1) > _LATE_GENERATIONS:
+                return
             killed.update(left)
             self._lingering.clear()
             self._end(left, max(deadline, time.monotonic() + _GENERATION_SECONDS))
