@@ -78,7 +78,7 @@ def test_I6_every_mode_and_a_peer_make_the_same_bytes_clean_and_after_an_edit(se
         assert [made[mode].actions for mode in names] == [units, *(4 * [units + libraries])]
         assert (made["worker"].joins, made["none"].joins) == (libraries, None)
         assert all(one.cpu > 0 and one.wall > 0 for one in made.values())
-        assert all(one.peak_compilers <= setting.jobs for one in made.values())
+        assert {one.peak_compilers for one in made.values()} <= {1, 2}
     assert {one.outputs for one in clean.taken}.isdisjoint(one.outputs for one in edit.taken)
     # The clean build, and that of the edit, each by a worker that was made ready.
     assert marker.read_text().splitlines() == ["true", *(4 * ["env"]), "true", *(3 * ["env"])]

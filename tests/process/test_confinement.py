@@ -118,7 +118,7 @@ def test_a_timeout_ends_a_confined_tree(spawner: Spawner, fifo: MakeFifo) -> Non
     assert isinstance(last, Exited)
     assert last.timed_out
     assert os.waitstatus_to_exitcode(last.status) == -signal.SIGKILL
-    assert last.usage.wall < 20  # and what it left, the fixture looks for
+    assert last.usage.wall < 7.5  # and what it left, the fixture looks for
 
 
 def test_the_usage_is_the_jobs_own() -> None:

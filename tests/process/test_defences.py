@@ -349,10 +349,15 @@ async def test_a_double_fork_that_dies_at_once_leaves_no_zombie(worker: Worker, 
     ready, go = fifo("ready"), fifo("go")
     async with worker("proto", "--jobs=2") as host:
         await host.send(
-            WorkRequest(1, sh(f"for i in 1 2 3 4 5; do (true &); done; echo > {ready}; read x < {go}"))
+            WorkRequest(1, sh(f"for i in 1 2 3 4 5; do (true &); done; echo $$ > {ready}; read x < {go}"))
         )
-        await ready.line()
+        leader = await ready.pid()
         (helper,) = children(host.pid)
+        with trio.fail_after(PATIENCE):
+            while any(map(is_alive, {*children(helper)} - {leader})):  # noqa: ASYNC110 - nobody waits for them
+                await trio.sleep(0.01)
+        assert (await host.work(("--", "/bin/true"))).exit_code == 0
+        assert len(children(helper)) <= 2
         go.go()
         assert (await host.next_response()).exit_code == 0
         assert children(helper) == []

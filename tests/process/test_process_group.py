@@ -125,7 +125,7 @@ async def test_emptying_kills_what_ignores_everything(spawner: Spawner, fifo: Ma
     others = [await pids.pid(), await pids.pid()]
     assert all(map(is_alive, others))
     assert all(os.getpgid(pid) == group.pid for pid in others)
-    assert group.await_empty(seconds=PATIENCE)
+    assert group.await_empty(seconds=5)
     assert not any(map(is_alive, others))
     await_exit(group)
     status, *_ = group.reap()

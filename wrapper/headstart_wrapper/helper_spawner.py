@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from headstart_wrapper import spawner, stragglers
 from headstart_wrapper.errors import MachineError
-from headstart_wrapper.process_group import ESCAPED_SECONDS, Descriptors
+from headstart_wrapper.process_group import Descriptors
 
 if TYPE_CHECKING:
     from headstart_wrapper.sandbox.confinement import Confinement
 
 _CLOSE_SECONDS: Final = 2.0
 """How long a helper may take to end when it is told to; it gives what it kills less than half of that, unless it is held up."""
+
+_LEFT_SECONDS: Final = 0.2
+"""How long what a killed helper left may take to die; a worker has one second in all (I3)."""
 
 
 @final
@@ -126,7 +129,7 @@ class HelperSpawner:
         if self._connection is not None and self._process is not None:
             self._connection.close()
             if self._ends_badly(self._process):  # it was killed: nobody ended what it had started
-                stragglers.end_tagged({self._owner}, seconds=ESCAPED_SECONDS)
+                stragglers.end_tagged({self._owner}, seconds=_LEFT_SECONDS)
             self._connection = self._process = None
 
     @staticmethod

@@ -56,7 +56,7 @@ from headstart_wrapper.hints import TYPE_CHECKING, Final, Protocol, final
 if TYPE_CHECKING:
     from headstart_wrapper.sandbox.confinement import Confinement
 
-ESCAPED_SECONDS: Final = 1.0
+_ESCAPED_SECONDS: Final = 1.0
 """How long those that left the group, and were killed, may take to die before the job's end is told all the same (I2)."""
 
 _TRACER_SECONDS: Final = 5.0
@@ -299,13 +299,13 @@ class ProcessGroup:
         try:
             stragglers.await_exit(self.pidfd, None)  # in this job's own thread: the helper waits for nobody
             if self._guard.is_held():  # somebody is left beside the leader, in the group or away from it
-                self.await_empty(seconds=ESCAPED_SECONDS)
+                self.await_empty(seconds=_ESCAPED_SECONDS)
             return self._collect()
         finally:
             self._reaped = True
             os.close(self.pidfd)
             if self._guard.is_held():
-                stragglers.end_holders(self._guard.id, seconds=ESCAPED_SECONDS)
+                stragglers.end_holders(self._guard.id, seconds=_ESCAPED_SECONDS)
             self._guard.close()
 
     def _collect(self) -> spawner.Reaped:

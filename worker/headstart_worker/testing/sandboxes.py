@@ -244,10 +244,9 @@ def _stamps(directory: Path) -> dict[str, _Stamp]:
     for path in directory.rglob("*"):
         status = path.lstat()
         # A directory changes with what is in it, which is told by name.
-        looks = (status.st_nlink, status.st_size, status.st_ctime_ns)
+        look = (status.st_nlink, status.st_size, status.st_ctime_ns)
         found[str(path.relative_to(directory))] = (
-            status.st_ino,
-            *((0, 0, 0) if stat.S_ISDIR(status.st_mode) else looks),
+            (status.st_ino, 0, 0, 0) if stat.S_ISDIR(status.st_mode) else (status.st_ino, *look)
         )
     return found
 
